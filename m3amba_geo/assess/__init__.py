@@ -1,0 +1,1 @@
+"""How well a map agrees with labels: the measures, and their reports."""

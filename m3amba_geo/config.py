@@ -1,0 +1,343 @@
+"""Every setting there is, as frozen dataclasses; read from TOML or made from options.
+
+Validation is pydantic's: a wrong type, a value out of range or an unknown key is an error that
+names the key. Relative paths in a TOML file are relative to the folder of that file.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from m3amba_geo.errors import DataError, FileMissingError, UsageError
+
+STRICT = ConfigDict(extra="forbid")
+
+Size = Literal["tiny", "small", "base"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+ScanName = Literal["auto", "reference", "cpu"]
+Resampling = Literal["nearest", "bilinear", "cubic", "average"]
+GuideMode = Literal["auto", "clip", "none"]
+SplitBy = Literal["auto", "polygon", "block", "none"]
+
+WIDTH_AND_DEPTH: dict[Size, tuple[int, int]] = {"tiny": (48, 2), "small": (96, 4), "base": (384, 9)}
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class NetworkConfig:
+    """Shape of the network (paper, section 3; letters as in `m3amba_geo.model`).
+
+    Attributes:
+        bands: Bands of each modality, `(C_1, ..., C_N)`.
+        classes: Number of classes `Q`.
+        size: Named width and depth; `width` and `depth` override it where given.
+        width: Model width `E`.
+        depth: Number of crossing and fusion steps.
+        states: States of the scan, `S`.
+        patch: Side `P` of the square patches in pixels.
+        embedding: Width `F` of the image embeddings; 0 builds no adapters (`--guide none`).
+        drop_path: Rate of stochastic depth in the last step; linear from 0 over the depth.
+    """
+
+    bands: Annotated[tuple[Count, ...], Field(min_length=1)]
+    classes: Annotated[int, Field(ge=2, le=65535)]
+    size: Size = "tiny"
+    width: Annotated[int, Field(ge=0, le=4096)] = 0
+    depth: Annotated[int, Field(ge=0, le=64)] = 0
+    states: Annotated[int, Field(ge=1, le=256)] = 16
+    patch: Annotated[int, Field(ge=4, le=256)] = 32
+    embedding: Annotated[int, Field(ge=0, le=8192)] = 512
+    drop_path: Share = 0.1
+
+    def __post_init__(self) -> None:
+        width, depth = WIDTH_AND_DEPTH[self.size]
+        object.__setattr__(self, "width", self.width or width)
+        object.__setattr__(self, "depth", self.depth or depth)
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModalityConfig:
+    """One modality: a file with several bands, or several files whose bands follow each other."""
+
+    name: str
+    files: Annotated[tuple[Path, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class LabelConfig:
+    """Where ground truth comes from.
+
+    Attributes:
+        path: Vector file, or a raster of class codes.
+        layer: Layer of a vector file with several.
+        field: Class field, text or integer; may be left out where exactly one field fits.
+        name_field: Field with class names, where `field` holds codes.
+        color_field: Field with colours such as `#2d6a4f`.
+        legend: CSV file with the columns `code,name,color` (`name` and `color` optional).
+        all_touched: Label every pixel that a polygon touches, not only those whose centre lies
+            inside. Lines always label every pixel they pass, points the one they fall in.
+    """
+
+    path: Path
+    layer: str | None = None
+    field: str | None = None
+    name_field: str | None = None
+    color_field: str | None = None
+    legend: Path | None = None
+    all_touched: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class SceneConfig:
+    """One place: its modalities, its grid, its labels.
+
+    Attributes:
+        modalities: In the order in which the network takes them.
+        labels: Ground truth to train on.
+        test_labels: Ground truth that training never sees; turns the random test share off.
+        grid: Raster whose grid all modalities are warped onto; the first modality's if None.
+        resampling: Method of that warp.
+    """
+
+    modalities: Annotated[tuple[ModalityConfig, ...], Field(min_length=1)]
+    labels: LabelConfig | None = None
+    test_labels: LabelConfig | None = None
+    grid: Path | None = None
+    resampling: Resampling = "bilinear"
+
+
+@dataclass(frozen=True, config=STRICT)
+class SplitConfig:
+    """How labelled pixels are parted into training, validation and test.
+
+    Attributes:
+        by: Unit that is never torn apart: `polygon` (a label raster's connected patches count as
+            polygons) or `block` (squares of `block` pixels); `auto` takes polygons where labels
+            are polygons and blocks elsewhere; `none` trains on every labelled pixel.
+        validation: Share of labelled pixels kept for early stopping.
+        test: Share of labelled pixels kept out of training altogether.
+        gap: Held-out pixels nearer than this many pixels to a training pixel are not used.
+        block: Side of the blocks in pixels.
+    """
+
+    by: SplitBy = "auto"
+    validation: Share = 0.2
+    test: Share = 0.0
+    gap: Annotated[int, Field(ge=0)] = 16
+    block: Annotated[int, Field(ge=1)] = 32
+
+
+@dataclass(frozen=True, config=STRICT)
+class GuideConfig:
+    """The frozen image encoder that guides the fusion (paper, section 3.2).
+
+    Attributes:
+        mode: `clip` needs weights and may download them; `auto` uses weights that are already
+            on this machine and never opens a connection; `none` works without.
+        architecture: An open_clip architecture, QuickGELU included in the name.
+        weights: Local file (`.safetensors`, or `.pt` with a state dict).
+    """
+
+    mode: GuideMode = "auto"
+    architecture: str = "ViT-B-32-quickgelu"
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig:
+    """How the network is trained; the defaults are meant to need no tuning for a scene.
+
+    The paper's optimiser, rates, epochs and lambdas were never released: these were chosen by
+    validation (ARCHITECTURE.md, "Decisions").
+
+    Attributes:
+        out: Model file to write.
+        size: Size of the network.
+        patch: Patch side in pixels.
+        epochs: Visits of every labelled cell; None chooses from the number of cells.
+        batch: Patches a step.
+        learning_rate: Peak of the warm-up and cosine schedule.
+        weight_decay: Of weights only; never of norms, biases, `A_log`, `D`.
+        supervised: Lambda 1, weight of the cross-entropy of all heads.
+        unsupervised: Lambda 2, weight of the cosine term, unlabelled pixels included.
+        band_dropout: Chance that a band of a patch is silenced.
+        modality_dropout: Chance that a modality of a patch is silenced (never the last one).
+        noise: Standard deviation of spectral noise, in standard deviations of the band.
+        class_balance: 0 counts every pixel alike, 1 every class; between, by that power.
+        ema: Decay of the averaged weights, which are the ones kept.
+        patience: Validations without gain before training stops early.
+        seed: Seed of everything random.
+        device: Where to train.
+        scan: Scan backend.
+        workers: Threads of the CPU; None uses all.
+        split: Parting of the labels.
+        guide: Image encoder.
+        licence: Text for the model file's licence field.
+    """
+
+    out: Path = Path("model.m3amba")
+    size: Size = "tiny"
+    patch: Annotated[int, Field(ge=8, le=128, multiple_of=4)] = 32
+    epochs: Count | None = None
+    batch: Count = 16
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    supervised: Annotated[float, Field(ge=0)] = 1.0
+    unsupervised: Annotated[float, Field(ge=0)] = 0.1
+    band_dropout: Share = 0.05
+    modality_dropout: Share = 0.1
+    noise: Annotated[float, Field(ge=0)] = 0.1
+    class_balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    patience: Count = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Device = "auto"
+    scan: ScanName = "auto"
+    workers: Count | None = None
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    guide: GuideConfig = Field(default_factory=GuideConfig)
+    licence: str = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClassifyConfig:
+    """How a map is made.
+
+    Attributes:
+        out: GeoTIFF of class codes.
+        confidence: GeoTIFF of the winning class's probability.
+        probabilities: GeoTIFF with a band a class.
+        bounds: `(left, bottom, right, top)` in the grid's CRS; only pixels inside are mapped.
+        mask: Raster on the same grid; 0 and nodata are left out of the map.
+        stride: Pixels between windows; smaller is smoother and slower.
+        batch: Windows a step; None chooses for the device.
+        memory: Working memory for pixels in MiB; bounds the rows handled at once.
+        guide_weights: Local file of the image encoder that the model was trained with.
+        overwrite: Whether existing outputs may be replaced.
+    """
+
+    out: Path = Path("map.tif")
+    confidence: Path | None = None
+    probabilities: Path | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    mask: Path | None = None
+    stride: Count | None = None
+    batch: Count | None = None
+    memory: Annotated[int, Field(ge=16)] = 512
+    guide_weights: Path | None = None
+    device: Device = "auto"
+    scan: ScanName = "auto"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluateConfig:
+    """How a map is scored.
+
+    Attributes:
+        labels: Ground truth; pixels that trained the model are left out.
+        model: Model that made the map, where no sidecar says which pixels trained it.
+        report: JSON file to write.
+        html: Self-contained HTML page to write.
+        allow_train_overlap: Score pixels that trained the model, too.
+        overwrite: Whether existing outputs may be replaced.
+    """
+
+    labels: LabelConfig
+    model: Path | None = None
+    report: Path | None = None
+    html: Path | None = None
+    allow_train_overlap: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """All that a `m3amba.toml` may hold: scenes, and a table for each job."""
+
+    scene: tuple[SceneConfig, ...] = ()
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
+    evaluate: EvaluateConfig | None = None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Returns the tables of a TOML file, paths made absolute, nothing checked yet.
+
+    Raises:
+        FileMissingError: The file is not there.
+        UsageError: The file is not TOML.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileMissingError(f"{path} is missing.", "Check the path of the settings.") from error
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", "See the README for an example.") from error
+    _spell_out(tables)
+    return _absolute(tables, path.parent.resolve())
+
+
+def make_config(tables: dict[str, Any], source: str) -> Config:
+    """Returns checked settings; `source` names where they came from in the error.
+
+    Raises:
+        UsageError: A key is unknown or a value does not fit, with the key named.
+    """
+    try:
+        return TypeAdapter(Config).validate_python(tables)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise UsageError(
+            f"Settings of {source} do not fit: {'; '.join(lines)}.",
+            "Check names and values; `m3amba-geo train --help` lists them.",
+        ) from error
+
+
+_PATHS = {
+    "path", "legend", "grid", "weights", "guide_weights", "out", "confidence", "probabilities",
+    "mask", "model", "report", "html",
+}  # fmt: skip
+
+
+def _spell_out(tables: dict[str, Any]) -> None:
+    """Turns `modalities = {vnir = ["a.tif", "b.tif"]}` and `labels = "roi.shp"` into full tables."""
+    scenes = tables.get("scene", [])
+    for scene in scenes if isinstance(scenes, list) else []:
+        if isinstance(scene, dict):
+            _spell_out_modalities(scene)
+            _spell_out_labels(scene)
+    if isinstance(tables.get("evaluate"), dict):
+        _spell_out_labels(tables["evaluate"])
+
+
+def _spell_out_modalities(scene: dict[str, Any]) -> None:
+    modalities = scene.get("modalities")
+    if isinstance(modalities, dict):
+        scene["modalities"] = [
+            {"name": name, "files": [files] if isinstance(files, str) else files}
+            for name, files in modalities.items()
+        ]
+
+
+def _spell_out_labels(table: dict[str, Any]) -> None:
+    for key in ("labels", "test_labels"):
+        if isinstance(table.get(key), str):
+            table[key] = {"path": table[key]}
+
+
+def _absolute(node: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - a TOML tree
+    if isinstance(node, dict):
+        return {k: _absolute(v, folder, k) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_absolute(v, folder, key) for v in node]
+    if isinstance(node, str) and key in _PATHS | {"files"}:
+        return str(folder / node)
+    return node

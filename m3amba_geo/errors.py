@@ -1,0 +1,188 @@
+"""One tree of errors: each class has a stable code, an exit status, a message and a remedy.
+
+Callers match the class or the code, never the text. A message names the value that was wrong and
+what was expected; the hint says what to do about it.
+"""
+
+
+class M3ambaError(Exception):
+    """Root of every error that the user may meet.
+
+    Attributes:
+        code: Stable identifier, written to the `failed` event.
+        exit_status: Exit status of the command line.
+        hint: The remedy, one or two sentences.
+    """
+
+    code = "internal"
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(M3ambaError):
+    """Options or configuration that can't be followed."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class DataError(M3ambaError):
+    """Something is wrong with a file or what it holds."""
+
+    code = "data"
+    exit_status = 3
+
+
+class FileMissingError(DataError):
+    """A file that was named is not there."""
+
+    code = "file-missing"
+
+
+class RasterUnreadableError(DataError):
+    """A raster can't be opened, or its pixels can't be read."""
+
+    code = "raster-unreadable"
+
+
+class VectorUnreadableError(DataError):
+    """A label file or one of its layers can't be read."""
+
+    code = "vector-unreadable"
+
+
+class CRSMissingError(DataError):
+    """A CRS is needed and missing."""
+
+    code = "crs-missing"
+
+
+class NoOverlapError(DataError):
+    """Rasters, labels or a map do not overlap."""
+
+    code = "no-overlap"
+
+
+class AllNodataError(DataError):
+    """There is no valid pixel where one is needed."""
+
+    code = "all-nodata"
+
+
+class UnknownFieldError(DataError):
+    """The class field is missing, or can't be told without help."""
+
+    code = "field-unknown"
+
+
+class NoLabelsError(DataError):
+    """No labelled pixel is left to work with."""
+
+    code = "no-labels"
+
+
+class TooFewClassesError(DataError):
+    """Training needs two classes with pixels or more."""
+
+    code = "too-few-classes"
+
+
+class ClassMismatchError(DataError):
+    """Classes of labels, map or model do not fit together."""
+
+    code = "classes-mismatch"
+
+
+class BandMismatchError(DataError):
+    """The bands given are not the bands that the model was trained on."""
+
+    code = "bands-mismatch"
+
+
+class NotAModelError(DataError):
+    """The file is not one of our model files."""
+
+    code = "not-a-model"
+
+
+class ModelDamagedError(DataError):
+    """The model file is ours, but truncated, altered or of a newer format."""
+
+    code = "model-damaged"
+
+
+class TrainOverlapError(DataError):
+    """Accuracy would be taken on training pixels, or it is unknown which those are."""
+
+    code = "train-overlap"
+
+
+class CheckpointError(DataError):
+    """Training can't be resumed from what is there."""
+
+    code = "checkpoint"
+
+
+class MachineError(M3ambaError):
+    """Something is wrong with the machine or what is installed on it."""
+
+    code = "environment"
+    exit_status = 3
+
+
+class OutputError(MachineError):
+    """An output can't be written."""
+
+    code = "output"
+
+
+class OutputFolderError(OutputError):
+    """The folder of an output is missing, or not writable."""
+
+    code = "output-folder"
+
+
+class OutputExistsError(OutputError):
+    """An output exists already."""
+
+    code = "output-exists"
+
+
+class DiskFullError(OutputError):
+    """The disk is full, or will be."""
+
+    code = "disk-full"
+
+
+class DeviceUnavailableError(MachineError):
+    """A device was asked for that is not there."""
+
+    code = "device-unavailable"
+
+
+class ScanUnavailableError(MachineError):
+    """A scan backend was asked for that does not run here."""
+
+    code = "scan-unavailable"
+
+
+class WeightsUnavailableError(MachineError):
+    """The weights of the image encoder can't be had, or do not fit."""
+
+    code = "weights-unavailable"
+
+
+class OutOfMemoryError(MachineError):
+    """Memory ran out."""
+
+    code = "out-of-memory"
+
+
+class CancelledError(M3ambaError):
+    """The user stopped the job."""
+
+    code = "cancelled"
+    exit_status = 130

@@ -1,0 +1,1 @@
+"""Rasters and vectors on one grid; knows nothing of torch."""

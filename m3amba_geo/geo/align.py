@@ -1,0 +1,214 @@
+"""A stack of modalities on one grid, read window by window."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from m3amba_geo.config import ModalityConfig, SceneConfig
+from m3amba_geo.errors import BandMismatchError, NoOverlapError, UsageError
+from m3amba_geo.events import Listener, Note, Warned
+from m3amba_geo.geo.bands import Band, match_bands
+from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
+
+_BLOCK = 128  # side of the cached blocks in pixels
+
+
+@dataclass(frozen=True)
+class Modality:
+    """An open modality: rasters whose bands follow each other, and those of them that are used."""
+
+    name: str
+    rasters: tuple[Raster, ...]
+    chosen: tuple[int, ...]
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The bands in use."""
+        every = [band for raster in self.rasters for band in raster.bands]
+        return tuple(every[i] for i in self.chosen)
+
+    def read(self, window: Window) -> tuple[Pixels, Mask]:
+        """Returns `(C, h, w)` float32 and `(h, w)`, true where every band is valid."""
+        parts = [raster.read(window) for raster in self.rasters]
+        chosen = list(self.chosen)
+        pixels = np.concatenate([p for p, _ in parts])[chosen]  # (C,h,w)
+        valid = np.concatenate([v for _, v in parts])[chosen].all(axis=0)  # (h,w)
+        return pixels, valid
+
+
+class Stack:
+    """All modalities of a scene on its grid.
+
+    Attributes:
+        grid: The grid.
+        modalities: The modalities, in the order of the scene.
+    """
+
+    def __init__(self, grid: GeoBox, modalities: Sequence[Modality], cache_bytes: int) -> None:
+        self.grid = grid
+        self.modalities = tuple(modalities)
+        self._cache: OrderedDict[tuple[int, int], tuple[list[Pixels], list[Mask]]] = OrderedDict()
+        block_bytes = _BLOCK * _BLOCK * 4 * sum(len(m.chosen) for m in self.modalities)
+        self._most_blocks = max(1, cache_bytes // block_bytes)
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[list[Pixels], list[Mask]]:
+        """Returns pixels `(C_n, h, w)` and validity `(h, w)` of each modality.
+
+        The window may reach beyond the grid: what lies outside is 0 and invalid.
+        """
+        rows, columns = self.grid.shape
+        y0, y1 = np.clip((top, top + height), 0, rows)
+        x0, x1 = np.clip((left, left + width), 0, columns)
+        pixels = [np.zeros((len(m.chosen), height, width), np.float32) for m in self.modalities]
+        valid = [np.zeros((height, width), np.bool_) for _ in self.modalities]
+        if y1 <= y0 or x1 <= x0:
+            return pixels, valid
+        inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+        window = Window(int(x0), int(y0), int(x1 - x0), int(y1 - y0))
+        for n, modality in enumerate(self.modalities):
+            pixels[n][(slice(None), *inside)], valid[n][inside] = modality.read(window)
+        return pixels, valid
+
+    def read_cached(
+        self, top: int, left: int, height: int, width: int
+    ) -> tuple[list[Pixels], list[Mask]]:
+        """As `read`, through a cache of blocks, for windows that come again and again."""
+        pixels = [np.empty((len(m.chosen), height, width), np.float32) for m in self.modalities]
+        valid = [np.empty((height, width), np.bool_) for _ in self.modalities]
+        for row in range(top // _BLOCK, (top + height - 1) // _BLOCK + 1):
+            for column in range(left // _BLOCK, (left + width - 1) // _BLOCK + 1):
+                ys, by = _overlap(row, top, height)
+                xs, bx = _overlap(column, left, width)
+                block_pixels, block_valid = self._block(row, column)
+                for n in range(len(self.modalities)):
+                    pixels[n][:, ys, xs] = block_pixels[n][:, by, bx]
+                    valid[n][ys, xs] = block_valid[n][by, bx]
+        return pixels, valid
+
+    def strips(self, height: int = _BLOCK) -> Iterator[tuple[int, int]]:
+        """Yields `(top, height)` of strips that cover the grid."""
+        rows = self.grid.shape[0]
+        for top in range(0, rows, height):
+            yield top, min(height, rows - top)
+
+    def _block(self, row: int, column: int) -> tuple[list[Pixels], list[Mask]]:
+        key = (row, column)
+        if key not in self._cache:
+            if len(self._cache) >= self._most_blocks:
+                self._cache.popitem(last=False)
+            self._cache[key] = self.read(row * _BLOCK, column * _BLOCK, _BLOCK, _BLOCK)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+
+def _overlap(block: int, start: int, length: int) -> tuple[slice, slice]:
+    """Returns where a block falls in a window, and the same stretch within the block."""
+    first = max(start, block * _BLOCK)
+    last = min(start + length, (block + 1) * _BLOCK)
+    return slice(first - start, last - start), slice(first - block * _BLOCK, last - block * _BLOCK)
+
+
+@dataclass(frozen=True)
+class TrainedModality:
+    """What a model remembers of a modality, to find its bands again."""
+
+    name: str
+    bands: tuple[Band, ...]
+
+
+@contextmanager
+def open_stack(
+    scene: SceneConfig,
+    emit: Listener,
+    trained: Sequence[TrainedModality] | None = None,
+    cache_bytes: int = 1 << 30,
+) -> Iterator[Stack]:
+    """Opens a scene on its grid: the first raster's, unless the scene names another.
+
+    Args:
+        scene: Rasters and grid.
+        emit: Told of every warp and of every assumption.
+        trained: The modalities of a model; the scene's are matched to them.
+        cache_bytes: Memory for `Stack.read_cached`.
+
+    Raises:
+        M3ambaError: A file is missing or broken, lacks a CRS, or does not overlap the grid.
+        BandMismatchError: Modalities or bands are not those of the model.
+    """
+    with ExitStack() as handles:
+        opened = [
+            (config.name, tuple(handles.enter_context(open_raster(f)) for f in config.files))
+            for config in _in_trained_order(scene.modalities, trained)
+        ]
+        if scene.grid is None:
+            first = next(rasters[0] for name, rasters in opened if name == scene.modalities[0].name)
+            grid = first.grid
+        else:
+            grid = handles.enter_context(open_raster(scene.grid)).grid
+        if grid.crs is None:
+            emit(Warned("crs-none", "The reference raster has no CRS: the map will have none."))
+        modalities = []
+        for n, (name, rasters) in enumerate(opened):
+            for raster in rasters:
+                _bring_onto(raster, grid, scene, emit)
+            bands = [band for raster in rasters for band in raster.bands]
+            chosen = range(len(bands))
+            if trained is not None:
+                chosen = match_bands(name, trained[n].bands, bands)  # type: ignore[assignment]
+            modalities.append(Modality(name, rasters, tuple(chosen)))
+        yield Stack(grid, modalities, cache_bytes)
+
+
+def _in_trained_order(
+    given: Sequence[ModalityConfig], trained: Sequence[TrainedModality] | None
+) -> Sequence[ModalityConfig]:
+    names = [modality.name for modality in given]
+    if len(set(names)) < len(names):
+        raise UsageError(f"Modality names are not unique: {', '.join(names)}.", "Rename one.")
+    if trained is None:
+        return given
+    wanted = [modality.name for modality in trained]
+    if set(names) == set(wanted):
+        return [given[names.index(name)] for name in wanted]
+    if len(given) != len(trained):
+        raise BandMismatchError(
+            f"The model takes {len(trained)} modalities ({', '.join(wanted)}); "
+            f"{len(given)} were given ({', '.join(names)}).",
+            f"Name them as in training, for example {wanted[0]}=FILE.",
+        )
+    return given
+
+
+def _bring_onto(raster: Raster, grid: GeoBox, scene: SceneConfig, emit: Listener) -> None:
+    if same_place(raster.grid, grid):
+        return
+    raster.warp_onto(grid, scene.resampling)
+    height, width = grid.shape
+    corners = raster.grid.extent.to_crs(grid.crs) if grid.crs else raster.grid.extent
+    if not corners.intersects(grid.extent):
+        raise NoOverlapError(
+            f"{raster.path} does not overlap the reference grid.",
+            "Check that all rasters show the same place and carry the right CRS.",
+        )
+    emit(
+        Note(
+            f"{raster.path.name} is warped onto the reference grid "
+            f"({width} x {height} pixels), {scene.resampling} resampling."
+        )
+    )
+
+
+def valid_in_all(valid: Sequence[Mask]) -> Mask:
+    """Returns where every modality is valid, `(h, w)`."""
+    return np.logical_and.reduce(valid)
+
+
+def paths(scene: SceneConfig) -> list[Path]:
+    """Returns every raster of a scene."""
+    return [file for modality in scene.modalities for file in modality.files]

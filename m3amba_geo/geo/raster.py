@@ -1,0 +1,279 @@
+"""The only file that opens rasters for reading.
+
+A `Raster` is a file as it lies on disk: its place, its bands, windows of its pixels with their
+validity. A pixel of a band is invalid where it is nodata, masked, transparent or not finite.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import Resampling as GdalResampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
+from rasterio.windows import Window
+
+from m3amba_geo.config import Resampling
+from m3amba_geo.errors import CRSMissingError, FileMissingError, RasterUnreadableError
+from m3amba_geo.geo.bands import Band
+
+Pixels = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_MICROMETRES = {"micrometers", "micrometer", "um", "µm", "microns", "micron"}
+_SAME_PLACE = 1e-3  # pixels
+
+
+class Raster:
+    """An open raster, read on its own grid or on another through a warp made on the fly.
+
+    Attributes:
+        path: The file.
+        grid: Its place.
+        bands: Its bands, transparency left out.
+        dtype: Its pixel type, as numpy names it.
+        nodata: Declared nodata value of each band.
+    """
+
+    def __init__(self, path: Path, handles: ExitStack) -> None:
+        self.path = path
+        self._handles = handles
+        self._file = handles.enter_context(_open(path))
+        self._indexes = [
+            i for i, c in enumerate(self._file.colorinterp, 1) if c is not ColorInterp.alpha
+        ]
+        self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
+        self.bands = tuple(_band(self._file, i, alone=len(self._indexes) == 1) for i in self._indexes)
+        self.dtype = str(self._file.dtypes[0])
+        self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
+        self._sources: list[tuple[Any, list[int]]] = [(self._file, self._indexes)]
+        self._try_last_pixel()
+
+    def warp_onto(self, grid: GeoBox, resampling: Resampling) -> None:
+        """Makes `read` answer on another grid.
+
+        A file may declare another nodata value for each band while a warp knows one, so bands are
+        warped in groups of equal nodata.
+
+        Raises:
+            CRSMissingError: The raster or the grid has no CRS, and they are not the same place.
+        """
+        if same_place(self.grid, grid):
+            return
+        if self.grid.crs is None or grid.crs is None:
+            raise CRSMissingError(
+                f"{self.path} can't be brought onto the reference grid: "
+                f"{'it' if self.grid.crs is None else 'the reference raster'} has no CRS, and "
+                "size and geotransform differ.",
+                "Assign the CRS (for example with `gdal_edit.py -a_srs EPSG:...`), or give rasters "
+                "of the same size and geotransform.",
+            )
+        self._sources = []
+        for nodata in dict.fromkeys(self.nodata):
+            indexes = [
+                i for i, own in zip(self._indexes, self.nodata, strict=True) if own is nodata
+                or own == nodata
+            ]  # fmt: skip
+            opaque = nodata is None and ColorInterp.alpha not in self._file.colorinterp
+            warped = WarpedVRT(
+                self._file,
+                crs=str(grid.crs.to_wkt()),
+                transform=grid.affine,
+                height=grid.shape[0],
+                width=grid.shape[1],
+                resampling=GdalResampling[resampling],
+                src_nodata=nodata,
+                nodata=nodata,
+                add_alpha=opaque,
+            )
+            self._sources.append((self._handles.enter_context(warped), indexes))
+
+    def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Returns `(C, h, w)` float32 pixels and their validity; the window lies inside the grid.
+
+        Raises:
+            RasterUnreadableError: The file is truncated or damaged there.
+        """
+        shape = (len(self._indexes), int(window.height), int(window.width))
+        pixels = np.empty(shape, np.float32)
+        valid = np.empty(shape, np.bool_)
+        for source, indexes in self._sources:
+            rows = [self._indexes.index(i) for i in indexes]
+            try:
+                pixels[rows] = source.read(indexes, window=window, out_dtype=np.float32)
+                valid[rows] = source.read_masks(indexes, window=window) > 0
+            except RasterioError as error:
+                raise _unreadable(self.path, error) from error
+        valid &= np.isfinite(pixels)
+        pixels[~valid] = 0
+        return pixels, valid
+
+    def _try_last_pixel(self) -> None:
+        # A truncated copy usually opens well and lacks its end: better said now than in an hour.
+        height, width = self.grid.shape
+        self.read(Window(width - 1, height - 1, 1, 1))
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[Raster]:
+    """Opens a raster for the time of a `with` block.
+
+    Raises:
+        FileMissingError: It is not there.
+        RasterUnreadableError: It is no raster, or damaged.
+    """
+    with ExitStack() as handles:
+        yield Raster(path, handles)
+
+
+def same_place(one: GeoBox, other: GeoBox) -> bool:
+    """Whether pixels of two grids coincide; a missing CRS agrees with any.
+
+    Rasters exported side by side often differ in whether the CRS was kept and in the last digits
+    of the geotransform, so corners are compared to a thousandth of a pixel.
+    """
+    if one.shape != other.shape:
+        return False
+    if one.crs is not None and other.crs is not None and one.crs != other.crs:
+        return False
+    height, width = one.shape
+    to_pixels = ~one.affine
+    for corner in ((0, 0), (width, 0), (0, height)):
+        x, y = to_pixels * (other.affine * corner)
+        if max(abs(x - corner[0]), abs(y - corner[1])) > _SAME_PLACE:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class LabelRaster:
+    """A raster of class codes.
+
+    Attributes:
+        values: `(H, W)` int64 codes.
+        valid: `(H, W)`; false at nodata, and at 0 where the file declares no nodata.
+        grid: Its place.
+        names: Class names by code, where the file carries them.
+        colors: Colours `#rrggbb` by code, from the file's colour table.
+    """
+
+    values: NDArray[np.int64]
+    valid: Mask
+    grid: GeoBox
+    names: dict[int, str]
+    colors: dict[int, str]
+
+
+def read_label_raster(path: Path) -> LabelRaster:
+    """Returns the first band of a raster as class codes.
+
+    Raises:
+        FileMissingError: It is not there.
+        RasterUnreadableError: It can't be read, or holds fractions.
+    """
+    with _open(path) as file:
+        try:
+            raw, mask = file.read(1), file.read_masks(1) > 0
+        except RasterioError as error:
+            raise _unreadable(path, error) from error
+        valid = mask & np.isfinite(raw)
+        values = np.where(valid, raw, 0).astype(np.int64)
+        if not np.array_equal(values[valid], raw[valid]):
+            raise RasterUnreadableError(
+                f"{path} holds fractions, not class codes.",
+                "Give a raster of whole numbers as labels.",
+            )
+        if MaskFlags.all_valid in file.mask_flag_enums[0]:
+            valid &= values != 0
+        return LabelRaster(
+            values,
+            valid,
+            GeoBox(file.shape, file.transform, file.crs),
+            _category_names(file),
+            _colors(file),
+        )
+
+
+def warp_label_raster(raster: LabelRaster, grid: GeoBox) -> LabelRaster:
+    """Returns the codes on another grid, nearest neighbour.
+
+    Raises:
+        CRSMissingError: One of the two grids has no CRS.
+    """
+    if raster.grid.crs is None or grid.crs is None:
+        raise CRSMissingError(
+            "The label raster and the reference grid differ, and one of them has no CRS.",
+            "Assign the CRS, or give labels of the same size and geotransform.",
+        )
+    values = np.zeros(grid.shape, np.int64)
+    valid = np.zeros(grid.shape, np.uint8)
+    where = {
+        "src_transform": raster.grid.affine,
+        "src_crs": str(raster.grid.crs.to_wkt()),
+        "dst_transform": grid.affine,
+        "dst_crs": str(grid.crs.to_wkt()),
+        "resampling": GdalResampling.nearest,
+    }
+    reproject(raster.values.astype(np.float64), values, **where)
+    reproject(raster.valid.astype(np.uint8), valid, **where)
+    return LabelRaster(values, valid > 0, grid, raster.names, raster.colors)
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
+    if not path.exists() and not str(path).startswith("/vsi"):
+        raise FileMissingError(f"{path} is missing.", "Check the path and its spelling.")
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RasterUnreadableError:
+    return RasterUnreadableError(
+        f"{path} can't be read as a raster: {error.__cause__ or error}",
+        "It may be truncated, damaged or of an unknown format; try `gdalinfo -checksum` on it, or "
+        "copy it again.",
+    )
+
+
+def _band(file: Any, index: int, *, alone: bool) -> Band:  # noqa: ANN401 - rasterio has no types
+    name = file.descriptions[index - 1] or (Path(file.name).stem if alone else "")
+    tags = {k.casefold(): v for k, v in file.tags(index).items()}
+    try:
+        if "central_wavelength_um" in (imagery := _lower(file.tags(index, ns="IMAGERY"))):
+            return Band(name, float(imagery["central_wavelength_um"]) * 1000)
+        if "wavelength" in tags:
+            units = tags.get("wavelength_units", tags.get("wavelength_unit", "nm")).casefold()
+            return Band(name, float(tags["wavelength"]) * (1000 if units in _MICROMETRES else 1))
+    except ValueError:
+        pass  # a wavelength that is no number tells nothing
+    return Band(name)
+
+
+def _lower(tags: dict[str, str]) -> dict[str, str]:
+    return {key.casefold(): value for key, value in tags.items()}
+
+
+def _colors(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types
+    try:
+        table = file.colormap(1)
+    except ValueError:
+        return {}
+    return {code: f"#{r:02x}{g:02x}{b:02x}" for code, (r, g, b, a) in table.items() if a}
+
+
+def _category_names(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types
+    names = {}
+    for key, value in file.tags(1).items():
+        prefix, _, code = key.rpartition("_")
+        if prefix == "CLASS" and code.isdigit():
+            names[int(code)] = value
+    return names

@@ -1,0 +1,88 @@
+"""Per-band statistics of training pixels, and the scaling made of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3amba_geo.errors import AllNodataError
+from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.raster import Mask, Pixels
+
+_LIMIT = 10.0  # standard deviations; beyond lie clouds, glints and broken detectors
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Mean and standard deviation of each band of a modality, `(C,)` float64."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    def scale(self, pixels: Pixels, valid: Mask) -> Pixels:
+        """Returns `(C, h, w)` in standard deviations from the mean; 0 where invalid."""
+        scaled = (pixels - self.mean[:, None, None]) / self.deviation[:, None, None]
+        np.clip(scaled, -_LIMIT, _LIMIT, out=scaled)
+        return (scaled * valid).astype(np.float32)
+
+
+def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[BandStatistics]:
+    """Returns the statistics of each modality over the valid pixels chosen in each scene.
+
+    Streams over strips that hold chosen pixels and merges their moments (Chan et al. 1983), so
+    that memory does not grow with the scene. A band without spread gets deviation 1.
+
+    Args:
+        stacks: The scenes.
+        chosen: For each scene `(H, W)`: the training pixels.
+
+    Raises:
+        AllNodataError: A modality has no valid pixel among those chosen.
+    """
+    names = [m.name for m in stacks[0].modalities]
+    moments = [_Moments(len(m.chosen)) for m in stacks[0].modalities]
+    for stack, mask in zip(stacks, chosen, strict=True):
+        for top, height in stack.strips():
+            columns = np.flatnonzero(mask[top : top + height].any(axis=0))
+            if columns.size == 0:
+                continue
+            left, right = int(columns[0]), int(columns[-1]) + 1
+            wanted = mask[top : top + height, left:right]
+            pixels, valid = stack.read(top, left, height, right - left)
+            for n, moment in enumerate(moments):
+                moment.add(pixels[n][:, wanted & valid[n]])
+    for name, moment in zip(names, moments, strict=True):
+        if moment.count == 0:
+            raise AllNodataError(
+                f"Modality '{name}' has no valid pixel under the training labels.",
+                "Check its nodata value, and that it covers the labels.",
+            )
+    return [moment.statistics() for moment in moments]
+
+
+class _Moments:
+    """Count, mean and sum of squared deviations, merged batch by batch in float64."""
+
+    def __init__(self, bands: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(bands)
+        self.squares = np.zeros(bands)
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Takes in `(C, n)` values."""
+        n = values.shape[1]
+        if n == 0:
+            return
+        batch = values.astype(np.float64)
+        mean = batch.mean(axis=1)
+        shift, total = mean - self.mean, self.count + n
+        self.squares += ((batch - mean[:, None]) ** 2).sum(axis=1)
+        self.squares += shift**2 * (self.count * n / total)
+        self.mean += shift * (n / total)
+        self.count = total
+
+    def statistics(self) -> BandStatistics:
+        deviation = np.sqrt(self.squares / self.count)
+        flat = deviation <= 1e-7 * np.maximum(np.abs(self.mean), 1e-30)
+        return BandStatistics(self.mean, np.where(flat, 1.0, deviation))

@@ -1,0 +1,62 @@
+"""The two blocks of the network: a crossing of two streams, and the fusion of all."""
+
+import torch
+from torch import Tensor, nn
+
+from m3amba_geo.model.ss2d import SS2D, CrossSS2D
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drops a residual of whole patches in training (Huang et al. 2016)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, ...) -> (B, ...)`, kept patches scaled up to keep the mean."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.rate
+        return x * keep / (1 - self.rate)
+
+
+class MLP(nn.Sequential):
+    """`E -> 4E -> E` with exact GELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+
+class FuseBlock(nn.Module):
+    """A VMamba block on the sum of the streams (network.md, section 3)."""
+
+    def __init__(self, width: int, states: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.scan = SS2D(width, states)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, H, W, E) -> (B, H, W, E)`."""
+        x = x + self.drop_path(self.scan(self.norm(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class CrossBlock(nn.Module):
+    """A block of a modality's stream x, crossed with the fusion stream z (network.md, section 4)."""
+
+    def __init__(self, width: int, states: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.scan = CrossSS2D(width, states)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """`(B, H, W, E), (B, H, W, E) -> (B, H, W, E)`."""
+        x = x + self.drop_path(self.scan(self.norm(x), self.norm(z)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))

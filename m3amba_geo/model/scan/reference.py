@@ -1,0 +1,72 @@
+"""The truth that every other backend is held against: plain torch, any device, autograd does the gradients.
+
+Letters: `B` batch, `H`, `W` sides of the token grid, `L = H*W` tokens, `T` tokens of one piece, `I` inner
+channels, `S` states, `K = 4` directions.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+DIRECTIONS = 4
+PIECE = 32
+
+
+def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    """Scan four directions, token after token; shapes as in `m3amba_geo.model.scan.cross_scan`.
+
+    Decays are multiplied up one token at a time: a prefix product with its inverse would be faster,
+    but overflows as soon as a state forgets within a piece.
+    """
+    height, width = u.shape[1:3]
+    dtype = torch.promote_types(u.dtype, torch.float32)
+    image, A, D = u.to(dtype), A.to(dtype), D.to(dtype)
+    u = torch.stack([unroll(image, k) for k in range(DIRECTIONS)])  # (K, B, L, I)
+    delta = torch.stack([unroll(dt[k].to(dtype), k) for k in range(DIRECTIONS)])  # (K, B, L, I)
+    delta = functional.softplus(delta)
+    B, C = (
+        torch.stack([unroll(x[:, :, :, k].to(dtype), k) for k in range(DIRECTIONS)]) for x in (B, C)
+    )  # (K, B, L, S)
+
+    state = torch.zeros(*u.shape[:2], *A.shape[1:], dtype=dtype, device=u.device)  # (K, B, I, S)
+    pieces = []
+    for start in range(0, u.shape[2], PIECE):
+        tokens = slice(start, start + PIECE)
+        inputs = (state, u[:, :, tokens], delta[:, :, tokens], A, B[:, :, tokens], C[:, :, tokens])
+        # What a piece holds for its backward is S times its input: it is worked out again instead.
+        y, state = checkpoint(_scan_piece, *inputs, use_reentrant=False)
+        pieces.append(y)
+    y = torch.cat(pieces, 2) + D[:, None, None] * u  # (K, B, L, I)
+    return sum(
+        (roll_up(y[k], k, height, width) for k in range(1, DIRECTIONS)),
+        roll_up(y[0], 0, height, width),
+    ).to(image.dtype)  # (B, H, W, I)
+
+
+def _scan_piece(
+    h: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scan a run of tokens from the state h, (K, B, I, S); return y, (K, B, T, I), and the last state."""
+    decay = torch.exp(delta[..., None] * A[:, None, None])  # (K, B, T, I, S)
+    inflow = (delta * u)[..., None] * B[:, :, :, None]  # (K, B, T, I, S)
+    states = []
+    for a, x in zip(decay.unbind(2), inflow.unbind(2), strict=True):
+        h = a * h + x
+        states.append(h)
+    return (torch.stack(states, 2) @ C[..., None])[..., 0], h  # (K, B, T, I), (K, B, I, S)
+
+
+def unroll(image: Tensor, k: int) -> Tensor:
+    """Put the tokens of an image, (B, H, W, X), in the order of direction k, (B, L, X)."""
+    tokens = (image.transpose(1, 2) if k % 2 else image).flatten(1, 2)  # (B, L, X)
+    return tokens.flip(1) if k >= 2 else tokens
+
+
+def roll_up(tokens: Tensor, k: int, height: int, width: int) -> Tensor:
+    """Put tokens in the order of direction k, (B, L, X), back to an image, (B, H, W, X)."""
+    if k >= 2:
+        tokens = tokens.flip(1)
+    if k % 2:
+        return tokens.unflatten(1, (width, height)).transpose(1, 2)  # (B, H, W, X)
+    return tokens.unflatten(1, (height, width))  # (B, H, W, X)
