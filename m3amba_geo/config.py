@@ -280,9 +280,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", "See the README for an example.") from error
+        raise UsageError(
+            f"{path} is not TOML: {error}", "See the README for an example."
+        ) from error
     _spell_out(tables)
-    return _absolute(tables, path.parent.resolve())
+    folder = path.parent.resolve()
+    return {key: _absolute(table, folder) for key, table in tables.items()}
 
 
 def make_config(tables: dict[str, Any], source: str) -> Config:
@@ -308,7 +311,7 @@ _PATHS = {
 
 
 def _spell_out(tables: dict[str, Any]) -> None:
-    """Turns `modalities = {vnir = ["a.tif", "b.tif"]}` and `labels = "roi.shp"` into full tables."""
+    """Turns `modalities = {vnir = ["a.tif"]}` and `labels = "roi.shp"` into full tables."""
     scenes = tables.get("scene", [])
     for scene in scenes if isinstance(scenes, list) else []:
         if isinstance(scene, dict):

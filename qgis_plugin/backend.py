@@ -6,6 +6,7 @@ PROJ folders would break the backend's), and no process of the child's outlives 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -19,12 +20,12 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Callable
+from typing import Callable
 
 from .protocol import CANCEL_LINE, Ending, Event, EventStream
 
 POLL_S = 0.1
-ORPHAN_S = 2.0
+ORPHAN_S = 0.5
 TAIL_LINES = 20
 LOGS_KEPT = 20
 WINDOWS = os.name == "nt"
@@ -53,7 +54,8 @@ class Job:
 
     Attributes:
         python: Python that has `m3amba_geo`.
-        arguments: The command and its options, without `--json` and `--cancel-on-stdin`.
+        arguments: The command and its options, without `--json` and `--cancel-on-stdin`; paths
+            are absolute, since the job runs in an empty folder.
         log: File that takes all of standard error.
         cancel_grace: Seconds the job has to end by itself once it was asked to.
         terminate_grace: Seconds it then has to end once it was terminated.
@@ -129,12 +131,12 @@ def run(job: Job, on_event: Callable[[Event], None], is_cancelled: Callable[[], 
     Raises:
         BackendMissingError: The Python can't be started, or has no `m3amba_geo`.
     """
-    with job.log.open("w", encoding="utf-8") as log:
-        log.write(f"$ {shlex.join(job.command_line())}\n")
-        child = _Child(job, log)
+    job.log.write_text(f"$ {shlex.join(job.command_line())}\n", encoding="utf-8")
+    # Neutral and empty: QGIS's own folder may be read-only, or hold settings of somebody else's.
+    with tempfile.TemporaryDirectory(prefix="m3amba-") as folder:
+        child = _Child(job, folder)
         stream = EventStream()
         stop = _Stop(child, job)
-        whole = False
         try:
             for line in child.lines():
                 if is_cancelled():
@@ -143,10 +145,7 @@ def run(job: Job, on_event: Callable[[Event], None], is_cancelled: Callable[[], 
                 if event is not None:
                     on_event(event)
             ending = stream.end(child.exit_code(), stop.asked)
-            whole = ending.status == "done"
         finally:
-            if not whole:  # a worker that outlived its parent must not hold files open
-                child.signal_tree("kill")
             child.close()
     tail = tuple(child.tail)
     if ending.code == "internal" and any("No module named m3amba_geo" in line for line in tail):
@@ -157,7 +156,7 @@ def run(job: Job, on_event: Callable[[Event], None], is_cancelled: Callable[[], 
 class _Child:
     """The process, and two threads that drain what it writes."""
 
-    def __init__(self, job: Job, log: IO[str]) -> None:
+    def __init__(self, job: Job, folder: str) -> None:
         # A group of its own, so that all its processes can be ended together; and no window.
         group = (
             {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -171,7 +170,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=child_environment(),
-                cwd=tempfile.gettempdir(),  # neutral: QGIS's may be read-only, or a project's
+                cwd=folder,
                 text=True,
                 encoding="utf-8",
                 errors="replace",
@@ -183,7 +182,7 @@ class _Child:
             ) from error
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self._log = log
+        self._log = job.log
         self._threads = [
             threading.Thread(target=self._drain_output, daemon=True),
             threading.Thread(target=self._drain_errors, daemon=True),
@@ -192,20 +191,23 @@ class _Child:
             thread.start()
 
     def _drain_output(self) -> None:
-        for line in self._process.stdout:
-            self._lines.put(line)
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.put(line)
         self._lines.put(None)
 
     def _drain_errors(self) -> None:
-        for line in self._process.stderr:
-            self.tail.append(line.rstrip())
-            self._log.write(line)
+        with self._process.stderr as errors, self._log.open("a", 1, "utf-8") as log:
+            for line in errors:
+                self.tail.append(line.rstrip())
+                with contextlib.suppress(OSError):  # a full disk must not fill the pipe
+                    log.write(line)
 
     def lines(self) -> Iterable[str]:
         """Yields lines until the process has ended and all is read; empty ones while it is silent.
 
-        A process of another session that inherited the pipe can keep it open for ever: it is
-        given `ORPHAN_S` seconds after the end of the job.
+        A worker that outlived the process may hold the pipe open for ever: `ORPHAN_S` seconds of
+        silence after the process has ended are the end, too.
         """
         reading = True
         ended_at = None
@@ -225,14 +227,19 @@ class _Child:
         return self._process.wait()
 
     def ask_to_cancel(self) -> None:
-        try:
+        # Where it has ended or no longer listens, the steps that follow are less polite.
+        with contextlib.suppress(OSError):
             self._process.stdin.write(CANCEL_LINE)
             self._process.stdin.close()
-        except OSError:
-            pass  # it has ended, or no longer listens; what follows is less polite
 
-    def signal_tree(self, how: str) -> None:
-        """Terminates or kills the process and all that it started."""
+    def terminate(self) -> None:
+        self._end_tree(force=False)
+
+    def kill(self) -> None:
+        self._end_tree(force=True)
+
+    def _end_tree(self, force: bool) -> None:
+        """Ends the process and all that it started."""
         if WINDOWS:  # a process without a window can't be asked there, only ended
             taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe")
             subprocess.run(
@@ -242,18 +249,15 @@ class _Child:
                 creationflags=subprocess.CREATE_NO_WINDOW,
             )
             return
-        try:
-            os.killpg(
-                self._process.pid, signal.SIGTERM if how == "terminate" else signal.SIGKILL
-            )
-        except (ProcessLookupError, PermissionError):
-            pass  # nobody of the group is left (macOS says so by PermissionError)
+        # Where nobody of the group is left, Linux says so by the first error, macOS by the other.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL if force else signal.SIGTERM)
 
     def close(self) -> None:
-        try:
+        """Ends whatever is left, a worker that outlived its parent included."""
+        self.kill()
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
-        except OSError:
-            pass
         self._process.wait()
         for thread in self._threads:
             thread.join(timeout=ORPHAN_S)
@@ -263,12 +267,11 @@ class _Stop:
     """Asks, then terminates, then kills, each a grace time after the one before."""
 
     def __init__(self, child: _Child, job: Job) -> None:
-        self._child = child
         self._steps = deque(
             [
                 (0.0, child.ask_to_cancel),
-                (job.cancel_grace, lambda: child.signal_tree("terminate")),
-                (job.cancel_grace + job.terminate_grace, lambda: child.signal_tree("kill")),
+                (job.cancel_grace, child.terminate),
+                (job.cancel_grace + job.terminate_grace, child.kill),
             ]
         )
         self._since = 0.0

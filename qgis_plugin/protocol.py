@@ -65,7 +65,11 @@ def parse_line(line: str) -> Event | None:
         record = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("event"), str) or "v" not in record:
+    if (
+        not isinstance(record, dict)
+        or not isinstance(record.get("event"), str)
+        or "v" not in record
+    ):
         return None
     return Event(record["event"], record)
 
@@ -107,7 +111,9 @@ class EventStream:
             return self._end_without_word(exit_code, cancelled)
         if last.name == "failed":
             code = last.text("code") or "internal"
-            status: Literal["failed", "cancelled"] = "cancelled" if code == "cancelled" else "failed"
+            status: Literal["failed", "cancelled"] = (
+                "cancelled" if code == "cancelled" else "failed"
+            )
             return Ending(status, {}, code, last.text("message"), last.text("hint"))
         if exit_code != 0:
             return _broken(f"It said that it was done, but ended with {describe_exit(exit_code)}.")

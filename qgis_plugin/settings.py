@@ -2,7 +2,7 @@
 
 from processing.core.ProcessingConfig import ProcessingConfig, Setting
 
-from .algorithms.base import tr
+from .translate import tr
 
 PYTHON = "M3AMBA_PYTHON"
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3amba_geo.errors import ClassMismatchError
-from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.legend import Legend
 
 Shares = tuple[float | None, ...]
 
@@ -81,12 +81,12 @@ class Accuracy:
 
     @cached_property
     def producers(self) -> Shares:
-        """Producer's accuracy `n_ii / n_i+` (recall); undefined for classes not in the reference."""
+        """Producer's accuracy `n_ii / n_i+` (recall); undefined where the reference has none."""
         return _ratios(self.agreeing, self.reference)
 
     @cached_property
     def users(self) -> Shares:
-        """User's accuracy `n_jj / n_+j` (precision); undefined for classes not in the map."""
+        """User's accuracy `n_jj / n_+j` (precision); undefined where the map has none."""
         return _ratios(self.agreeing, self.mapped)
 
     @cached_property

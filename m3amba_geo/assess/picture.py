@@ -14,10 +14,9 @@ from matplotlib.image import imsave
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.legend import Legend
 
 INK, FRAME, NODATA = "#22272b", "#9aa1a6", "#e6e8ea"
-FONT = {"family": "sans-serif", "color": INK}
 PANEL_INCHES, DPI = 4.2, 160
 
 
@@ -58,10 +57,9 @@ def side_by_side(
     columns = _legend_columns(names)
     panel_height = float(np.clip(PANEL_INCHES * height / width, 1.2, 3 * PANEL_INCHES))
     legend_height = 0.26 * ceil(len(names) / columns)
-    size = (3 * PANEL_INCHES, panel_height + legend_height + 1.0)
+    size = (3 * PANEL_INCHES, panel_height + legend_height + 0.85)
     figure = Figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.1)  # type: ignore[union-attr, call-arg]
-    figure.suptitle(title, fontsize=14, fontweight="bold", parse_math=False, **FONT)
+    figure.suptitle(title, x=0.004, ha="left", fontsize=14, color=INK, parse_math=False)
     for axes, (name, pixels) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         _show(axes, name, pixels)
     _add_legend(figure, handles, names, columns)
@@ -70,8 +68,9 @@ def side_by_side(
 
 def thin(pixels: NDArray[Any], max_side: int = 900) -> NDArray[Any]:
     """Returns every k-th row and column, with the smallest k that respects `max_side`."""
-    step = max(1, ceil(max(pixels.shape[:2]) / max_side))
-    return pixels[step // 2 :: step, step // 2 :: step]
+    height, width = pixels.shape[:2]
+    step = max(1, ceil(max(height, width) / max_side))
+    return pixels[(min(step, height) - 1) // 2 :: step, (min(step, width) - 1) // 2 :: step]
 
 
 def _rgb(color: str) -> tuple[int, ...]:
@@ -93,8 +92,8 @@ def _legend_entries(
     shown = [(c.color, c.name) for c in legend if c.code in present]
     if 0 in present:
         shown.append((NODATA, "unlabelled or no data"))
-    swatch = {"edgecolor": FRAME, "linewidth": 0.6}
-    return [Patch(facecolor=color, **swatch) for color, _ in shown], [name for _, name in shown]
+    patches = [Patch(facecolor=color, edgecolor=FRAME, linewidth=0.6) for color, _ in shown]
+    return patches, [name for _, name in shown]
 
 
 def _legend_columns(names: list[str]) -> int:
@@ -104,15 +103,16 @@ def _legend_columns(names: list[str]) -> int:
 
 
 def _show(axes: Axes, name: str, pixels: NDArray[np.uint8]) -> None:
-    axes.imshow(pixels, interpolation="antialiased")
-    axes.set_title(name, fontsize=11, loc="left", **FONT)
+    """Classes are never blended with their neighbours; colours of an image may be."""
+    axes.imshow(pixels, interpolation="antialiased" if name == "Image" else "nearest")
+    axes.set_title(name, fontsize=11, loc="left", color=INK)
     axes.set(xticks=(), yticks=())
     for spine in axes.spines.values():
         spine.set(color=FRAME, linewidth=0.6)
 
 
 def _add_legend(figure: Figure, handles: list[Patch], names: list[str], columns: int) -> None:
-    """Names are set afterwards: matplotlib drops those with a leading `_` and parses `$` as math."""
+    """Sets names last: matplotlib would drop those with a leading `_` and read `$` as math."""
     legend = figure.legend(
         handles, [str(i) for i in range(len(names))],
         loc="outside lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=INK,
@@ -128,5 +128,5 @@ def _png(figure: Figure) -> bytes:
     file = BytesIO()
     with catch_warnings():
         simplefilter("ignore", UserWarning)
-        FigureCanvasAgg(figure).print_png(file)
+        FigureCanvasAgg(figure).print_figure(file, format="png")
     return file.getvalue()

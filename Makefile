@@ -1,0 +1,45 @@
+# `make` lists the targets.
+
+BIN := .venv/bin
+UV := $(shell command -v uv || echo python3 -m uv)
+# PyQGIS lives in the system's Python, next to QGIS; the project in its own environment.
+QGIS_PYTHON ?= /usr/bin/python3
+# The project's pytest settings and fixtures are for the environment's pytest, not the system's.
+QGIS_PYTEST := $(QGIS_PYTHON) -m pytest -c /dev/null --rootdir=. --confcutdir=tests/qgis -p no:cacheprovider
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint plugin
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready ## Make the environment in .venv, if it is not there or out of date
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(UV) --version >/dev/null 2>&1 || python3 -m pip install uv
+	test -x $(BIN)/python || $(UV) venv .venv
+	$(UV) pip install --python $(BIN)/python -e ".[dev]" -c constraints.txt
+	touch $@
+
+demo: setup ## Train on a small Landsat scene, map it, and assess the map
+	$(BIN)/m3amba-geo demo demo
+
+test: setup ## Run the tests; those of the plugin inside QGIS where PyQGIS is installed
+	$(BIN)/pytest -m "not gpu and not qgis"
+	@if $(QGIS_PYTHON) -c "import qgis.core" 2>/dev/null; then \
+		QT_QPA_PLATFORM=offscreen M3AMBA_PYTHON=$(CURDIR)/$(BIN)/python $(QGIS_PYTEST) -m qgis tests/qgis; \
+	elif [ "$$M3AMBA_REQUIRE_QGIS" = 1 ]; then \
+		echo "M3AMBA_REQUIRE_QGIS=1, but $(QGIS_PYTHON) has no PyQGIS." >&2; exit 1; \
+	else \
+		echo "Skipped the tests inside QGIS: $(QGIS_PYTHON) has no PyQGIS (python3-qgis, python3-pytest)."; \
+	fi
+
+lint: setup ## Check style, types and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff check --target-version py39 qgis_plugin scripts/build_plugin.py
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+plugin: ## Pack the QGIS plugin into dist/m3amba.zip
+	python3 scripts/build_plugin.py

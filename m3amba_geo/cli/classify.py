@@ -1,0 +1,148 @@
+"""`m3amba-geo classify`: a model and rasters in, a map out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from m3amba_geo.cli.options import (
+    FILE,
+    RASTERS,
+    command,
+    config_option,
+    grid_options,
+    machine_options,
+    program_options,
+    setting,
+    together,
+)
+from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.settings import load, only_scene
+from m3amba_geo.events import Listener
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from m3amba_geo.jobs.classify import ClassifyResults
+
+EXAMPLES = """
+    A map, and how sure it is:
+      m3amba-geo classify model.m3amba image.tif --out map.tif --confidence sure.tif
+
+    The modalities the model was trained on, for a part of the scene:
+      m3amba-geo classify model.m3amba vnir=b2.tif vnir=b3.tif dem.tif --bounds 630000 215000 640000 228000
+
+    The scene of m3amba.toml in this folder:
+      m3amba-geo classify model.m3amba --out map.tif
+"""  # noqa: E501 - a line to copy
+
+OUTPUT_OPTIONS = together(
+    setting(
+        "--out",
+        key="classify.out",
+        type=FILE,
+        metavar="FILE",
+        usual="map.tif",
+        help="GeoTIFF of class codes; a style is written beside it.",
+    ),
+    setting(
+        "--confidence",
+        key="classify.confidence",
+        type=FILE,
+        metavar="FILE",
+        help="GeoTIFF of the winning class's probability.",
+    ),
+    setting(
+        "--probabilities",
+        key="classify.probabilities",
+        type=FILE,
+        metavar="FILE",
+        help="GeoTIFF with a band a class.",
+    ),
+    setting(
+        "--overwrite",
+        key="classify.overwrite",
+        is_flag=True,
+        help="Replace outputs that exist.",
+    ),
+    setting(
+        "--bounds",
+        key="classify.bounds",
+        type=float,
+        nargs=4,
+        metavar="LEFT BOTTOM RIGHT TOP",
+        help="Map only what lies inside, in the CRS of the grid.",
+    ),
+    setting(
+        "--mask",
+        key="classify.mask",
+        type=FILE,
+        metavar="RASTER",
+        help="Leave out what is 0 or nodata in this raster on the same grid.",
+    ),
+)
+
+EFFORT_OPTIONS = together(
+    setting(
+        "--stride",
+        key="classify.stride",
+        type=int,
+        usual="chosen from the patch",
+        help="Pixels between windows; smaller is smoother and slower.",
+    ),
+    setting(
+        "--batch",
+        key="classify.batch",
+        type=int,
+        usual="chosen for the device",
+        help="Windows a step.",
+    ),
+    setting(
+        "--memory",
+        key="classify.memory",
+        type=int,
+        metavar="MIB",
+        usual="512",
+        help="Working memory for pixels.",
+    ),
+    setting(
+        "--guide-weights",
+        key="classify.guide_weights",
+        type=FILE,
+        metavar="FILE",
+        help="Weights of the CLIP guide that the model was trained with.",
+    ),
+)
+
+
+@command("classify", EXAMPLES)
+@click.argument("model", type=FILE)
+@RASTERS
+@OUTPUT_OPTIONS
+@grid_options()
+@EFFORT_OPTIONS
+@machine_options("classify")
+@config_option()
+@program_options()
+@click.pass_obj
+def classify(session: Session, model: Path, rasters: tuple[str, ...]) -> None:
+    """Makes a land-cover map of rasters with MODEL.
+
+    Rasters are named as for `m3amba-geo train`. The map has the grid of the first modality, or that
+    of --grid.
+    """
+    config = load(rasters, elsewhere=True)
+    scene = only_scene(config)
+
+    def work(emit: Listener) -> "ClassifyResults":
+        from m3amba_geo.jobs import classify as job
+
+        return job.run(model, scene, config.classify, emit)
+
+    session.run(work, _render)
+
+
+def _render(results: "ClassifyResults", console: "Console") -> None:
+    from m3amba_geo.cli.tables import show_record
+
+    show_record(console, "Map", results.to_json())

@@ -1,0 +1,44 @@
+"""`m3amba-geo info`: what a model, rasters or labels hold, and whether they fit together."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from m3amba_geo.cli.options import FILE, command, program_options
+from m3amba_geo.cli.run import Session
+from m3amba_geo.events import Listener
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from m3amba_geo.jobs.info import Info
+
+EXAMPLES = """
+    A model: classes, bands, validation scores:
+      m3amba-geo info model.m3amba
+
+    Before training: CRS, resolution, overlap, nodata, pixels of each class:
+      m3amba-geo info image.tif dem.tif roi.shp
+"""
+
+
+@command("info", EXAMPLES)
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@program_options()
+@click.pass_obj
+def info(session: Session, files: tuple[Path, ...]) -> None:
+    """Says what a model holds, or whether rasters and labels fit together."""
+
+    def work(emit: Listener) -> "Info":
+        from m3amba_geo.jobs import info as job
+
+        return job.run(files, emit)
+
+    session.run(work, _render)
+
+
+def _render(results: "Info", console: "Console") -> None:
+    from m3amba_geo.cli.tables import show_record
+
+    show_record(console, "", results.to_json())

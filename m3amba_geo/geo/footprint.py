@@ -1,0 +1,102 @@
+"""Where a grid lies, in its own coordinates and in those of labels, and whether the two meet."""
+
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import CRS, Transformer
+
+from m3amba_geo.errors import CRSMissingError, NoLabelsError, NoOverlapError
+
+Bounds = tuple[float, float, float, float]
+"""`(left, bottom, right, top)`."""
+
+
+def crs_of(grid: GeoBox) -> CRS | None:
+    """Returns the grid's CRS as pyproj's."""
+    return None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
+
+
+def describe(crs: CRS | None, bounds: Bounds) -> str:
+    """Says where something lies, for messages."""
+    left, bottom, right, top = bounds
+    return f"{name_of(crs)}, x {left:.8g} to {right:.8g}, y {bottom:.8g} to {top:.8g}"
+
+
+def name_of(crs: CRS | None) -> str:
+    """Returns `EPSG:...` where there is such a code, else the name."""
+    if crs is None:
+        return "no CRS"
+    return crs.to_string() if crs.to_authority() else crs.name
+
+
+def outline(grid: GeoBox) -> shapely.Polygon:
+    """The edge of a grid in its own coordinates; a rotated grid's is no upright box."""
+    height, width = grid.shape
+    return shapely.Polygon(
+        [grid.affine * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
+    )
+
+
+def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
+    """Bounds of the grid in another CRS, with a margin; None where they can't be told.
+
+    Points inside are moved too, as the edge alone misses a pole in the middle.
+    """
+    height, width = grid.shape
+    columns, rows = np.meshgrid(np.linspace(0, width, 33), np.linspace(0, height, 33))
+    a = grid.affine
+    x, y = a.a * columns + a.b * rows + a.c, a.d * columns + a.e * rows + a.f
+    if crs is not None:
+        x, y = Transformer.from_crs(crs_of(grid), crs, always_xy=True).transform(x, y)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
+    dx, dy = 0.05 * np.ptp(x), 0.05 * np.ptp(y)
+    return float(x.min() - dx), float(y.min() - dy), float(x.max() + dx), float(y.max() + dy)
+
+
+def reproject(
+    geometries: NDArray[np.object_], crs: CRS | None, grid: GeoBox
+) -> NDArray[np.object_]:
+    """Moves vertices to the grid's CRS; empties what that CRS can't hold."""
+    if crs is not None:
+        move = Transformer.from_crs(crs, crs_of(grid), always_xy=True).transform
+        geometries = shapely.transform(geometries, move, interleaved=False)
+    finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
+    return np.where(finite, geometries, shapely.Point())
+
+
+def check_crs(path: Path, crs: CRS | None, grid: GeoBox) -> None:
+    """Sees to it that labels (in `crs`) and grid can be related.
+
+    Raises:
+        CRSMissingError: One of the two has a CRS, the other none.
+    """
+    if (crs is None) == (grid.crs is None):
+        return
+    if crs is None:
+        prj = " (a shapefile's is in its .prj)" if path.suffix.lower() == ".shp" else ""
+        raise CRSMissingError(
+            f"{path} has no CRS, the raster has {name_of(crs_of(grid))}.",
+            f"Give the labels the CRS they were drawn in{prj}: in QGIS, Assign projection.",
+        )
+    raise CRSMissingError(
+        f"{path} is in {name_of(crs)}, but the raster has no CRS.",
+        "Give the raster its CRS (gdal_edit.py -a_srs), or draw labels in its pixel space, "
+        "without a CRS.",
+    )
+
+
+def nothing_there(
+    path: Path, bounds: Bounds, crs: CRS | None, grid: GeoBox, features: int
+) -> NoOverlapError | NoLabelsError:
+    """Makes the error for labels of which nothing lies on the grid."""
+    if not features:
+        return NoLabelsError(f"{path} holds no features.", "Draw some, or name another layer.")
+    return NoOverlapError(
+        f"{path} ({describe(crs, bounds)}) does not overlap the raster "
+        f"({describe(crs_of(grid), outline(grid).bounds)}).",
+        "Check that both show the same place and that their CRSs are stated rightly.",
+    )

@@ -1,0 +1,261 @@
+"""The only file that opens vector files: layers, the class field, features."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pyogrio.raw
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+
+from m3amba_geo.errors import FileMissingError, UnknownFieldError, VectorUnreadableError
+from m3amba_geo.geo.footprint import Bounds
+
+Texts = NDArray[np.object_]
+"""Text of each feature, None where there is none."""
+
+# Numbers and measures that software adds by itself.
+BOOKKEEPING = {
+    "id", "fid", "gid", "oid", "uid", "uuid", "cat", "ogc_fid", "objectid", "objectid_1",
+    "area", "perimeter", "shape_area", "shape_leng", "shape_length", "shape__area",
+    "shape__length", "globalid",
+}  # fmt: skip
+MOST_CLASSES = 255
+FEW_FEATURES = 16
+
+
+@dataclass(frozen=True)
+class VectorLayer:
+    """A layer with geometries.
+
+    Attributes:
+        path: File or folder.
+        name: Layer name.
+        crs: None where the file states none.
+        fields: Names of all fields.
+        features: Number of features.
+        bounds: `(left, bottom, right, top)`; NaN without features.
+    """
+
+    path: Path
+    name: str
+    crs: CRS | None
+    fields: tuple[str, ...]
+    features: int
+    bounds: Bounds
+
+
+def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
+    """Finds a layer; None where the file is no vector file (a raster, perhaps).
+
+    Raises:
+        FileMissingError: The file is not there.
+        VectorUnreadableError: Parts of a shapefile are missing, the layer is not there, has no
+            geometries, or there are several and none is named.
+    """
+    if not path.exists() and not str(path).startswith("/vsi"):
+        raise FileMissingError(f"The label file {path} is missing.", "Check the path.")
+    _check_siblings(path)
+    try:
+        with _quiet():
+            layers = dict(pyogrio.list_layers(path).tolist())
+    except DataSourceError:
+        return None
+    if not layers:
+        return None
+    name = _choose_layer(path, layers, layer)
+    with _readable(path):
+        info = pyogrio.read_info(
+            path, layer=name, force_feature_count=True, force_total_bounds=True
+        )
+    return VectorLayer(
+        path=path,
+        name=name,
+        crs=_crs(info["crs"]),
+        fields=tuple(info["fields"]),
+        features=info["features"],
+        bounds=info["total_bounds"] or (np.nan,) * 4,
+    )
+
+
+def read_texts(layer: VectorLayer, fields: Sequence[str]) -> list[Texts]:
+    """Reads fields of all features as text, each (N,); see `as_text`.
+
+    Raises:
+        UnknownFieldError: A field is not there, or holds fractions.
+        VectorUnreadableError: The file is damaged.
+    """
+    _check_fields(layer, fields)
+    columns = _read(layer, fields, read_geometry=False)[1]
+    return [as_text(columns[field], field) for field in fields]
+
+
+def read_features(
+    layer: VectorLayer, fields: Sequence[str], bounds: Bounds | None
+) -> tuple[NDArray[np.object_], list[Texts]]:
+    """Reads the features whose envelope meets `bounds` (in the layer's CRS; None for all).
+
+    Returns:
+        Geometries (N,), 2-D, none of them null or empty, and the fields as text, each (N,).
+
+    Raises:
+        UnknownFieldError: A field is not there, or holds fractions.
+        VectorUnreadableError: The file is damaged.
+    """
+    _check_fields(layer, fields)
+    wkb, columns = _read(layer, fields, read_geometry=True, bbox=bounds)
+    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    texts = [as_text(columns[field], field)[there] for field in fields]
+    return geometries[there], texts
+
+
+def choose_field(layer: VectorLayer, exclude: Sequence[str]) -> str:
+    """Finds the one field that can hold classes.
+
+    A field fits that holds text or integers of 2 to 255 values, some of them repeated (text need
+    not repeat in a small file: one polygon a class), and has no bookkeeping name such as `fid`.
+    Where none fits, any other text or integer field will do, if there is only one.
+
+    Args:
+        layer: The layer.
+        exclude: Fields known to hold other things.
+
+    Raises:
+        UnknownFieldError: None fits, or more than one; the fields are listed with examples.
+    """
+    columns = _read(layer, layer.fields, read_geometry=False)[1]
+    columns = {k: v for k, v in columns.items() if k not in exclude and v.dtype.kind in "OUiub"}
+    named = {k: v for k, v in columns.items() if k.lower() not in BOOKKEEPING}
+    fitting = {k: v for k, v in named.items() if _fits(v)}
+    candidates = fitting or named or columns
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    examples = "; ".join(f"{k} ({_examples(as_text(v, k))})" for k, v in candidates.items())
+    found = f"several could: {examples}" if candidates else f"its fields are {_list(layer.fields)}"
+    raise UnknownFieldError(
+        f"Which field of {layer.path} holds the classes can't be told; {found}.",
+        "Name the class field with --field.",
+    )
+
+
+def as_text(column: NDArray[Any], field: str) -> Texts:
+    """Spells the values of a field (N,): whole numbers without a point, texts stripped.
+
+    Raises:
+        UnknownFieldError: The field holds fractions.
+    """
+    if column.dtype.kind == "f":
+        there = np.isfinite(column)
+        fractions = column[there][column[there] % 1 > 0]
+        if len(fractions):
+            raise UnknownFieldError(
+                f"Field {field!r} holds fractions, such as {fractions[0]:g}; classes are text or "
+                "whole numbers.",
+                "Name the class field with --field.",
+            )
+        texts = [str(int(value)) if ok else None for value, ok in zip(column, there, strict=True)]
+    elif column.dtype.kind == "b":
+        texts = [str(value).lower() for value in column.tolist()]
+    else:
+        texts = [None if value is None else str(value).strip() or None for value in column.tolist()]
+    return np.array(texts, dtype=object)
+
+
+def _fits(column: NDArray[Any]) -> bool:
+    values = [value for value in column.tolist() if value not in (None, "")]
+    distinct = len(set(values))
+    is_text = column.dtype.kind in "OU"
+    repeats = distinct < len(values) or (is_text and len(values) <= FEW_FEATURES)
+    return 2 <= distinct <= MOST_CLASSES and repeats
+
+
+def _choose_layer(path: Path, layers: dict[str, str | None], wanted: str | None) -> str:
+    spatial = [name for name, geometry in layers.items() if geometry is not None]
+    if wanted is not None and wanted in spatial:
+        return wanted
+    if wanted is None and len(spatial) == 1:
+        return spatial[0]
+    if not spatial:
+        raise VectorUnreadableError(
+            f"{path} holds no geometries.", "Give polygons, points or lines, or a label raster."
+        )
+    problem = "several layers" if wanted is None else f"no layer {wanted!r} with geometries"
+    raise VectorUnreadableError(
+        f"{path} holds {problem}; it has {_list(spatial)}.", "Name one of them with --layer."
+    )
+
+
+def _check_fields(layer: VectorLayer, fields: Sequence[str]) -> None:
+    for field in fields:
+        if field not in layer.fields:
+            raise UnknownFieldError(
+                f"{layer.path} has no field {field!r}; its fields are {_list(layer.fields)}.",
+                "Check the name; upper and lower case count.",
+            )
+
+
+def _check_siblings(path: Path) -> None:
+    """A shapefile without its .dbf opens, but has lost its classes: say so first."""
+    if path.suffix.lower() != ".shp" or not path.is_file():
+        return
+    there = {other.name.lower() for other in path.parent.glob("*.*")}
+    missing = [s for s in (".shx", ".dbf") if path.with_suffix(s).name.lower() not in there]
+    if missing:
+        raise VectorUnreadableError(
+            f"{path} is a shapefile without its {' and '.join(missing)}.",
+            "A shapefile is several files: copy .shp, .shx, .dbf and .prj together.",
+        )
+
+
+def _read(
+    layer: VectorLayer,
+    fields: Sequence[str],
+    **options: Any,  # noqa: ANN401 - passed on
+) -> tuple[Any, dict[str, NDArray[Any]]]:
+    with _readable(layer.path):
+        meta, _, wkb, columns = pyogrio.raw.read(
+            layer.path, layer=layer.name, columns=list(fields), force_2d=True, **options
+        )
+    return wkb, dict(zip(meta["fields"].tolist(), columns, strict=True))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except (DataSourceError, DataLayerError, UnicodeDecodeError) as error:
+        raise VectorUnreadableError(
+            f"{path} can't be read: {error}", "Open it in QGIS and save it as GeoPackage."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """GDAL's remarks on single features (M values, say) are not the user's business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _crs(text: str | None) -> CRS | None:
+    """A GeoPackage can't state "no CRS": it then holds an undefined engineering CRS."""
+    crs = CRS.from_user_input(text) if text else None
+    return None if crs is None or "Engineering" in crs.type_name else crs
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _examples(texts: Texts) -> str:
+    distinct = sorted({text for text in texts if text})
+    return ", ".join(distinct[:3]) + (", ..." if len(distinct) > 3 else "")

@@ -1,0 +1,226 @@
+"""Windowed prediction: a map from windows on a lattice, blended, row by row.
+
+The lattice is fixed by the raster's size (`geo.windows`), batches run along a row of the lattice,
+and every pixel sums its windows from the top left to the bottom right. So a map does not depend
+on how many rows are handed on at a time.
+
+Letters: P patch side, Q classes, W width of the region, h rows handed on.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from m3amba_geo.errors import NoOverlapError
+from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.raster import Mask, Pixels
+from m3amba_geo.geo.stats import BandStatistics
+from m3amba_geo.geo.windows import blend_weights, starts
+from m3amba_geo.model.guided import GuidedM3amba
+
+Shares = NDArray[np.float32]
+
+CPU_BATCH, GPU_BATCH = 16, 64
+
+
+@dataclass(frozen=True)
+class Region:
+    """Part of a grid: pixels from `top`, `left` (inclusive) to `bottom`, `right` (exclusive)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.bottom - self.top, self.right - self.left
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows of a map.
+
+    Attributes:
+        top: First row, counted in the grid.
+        shares: `(Q, h, W)` float32 probabilities; they sum to 1 where valid.
+        valid: `(h, W)`, where every needed band is valid.
+    """
+
+    top: int
+    shares: Shares
+    valid: Mask
+
+
+class Predictor:
+    """A model ready to predict patches on its device."""
+
+    def __init__(
+        self,
+        model: GuidedM3amba,
+        statistics: Sequence[BandStatistics],
+        device: torch.device,
+        batch: int | None = None,
+    ) -> None:
+        self.model = model.to(device).eval()
+        self.statistics = statistics
+        self.device = device
+        self.patch = model.network.config.patch
+        self.classes = model.network.config.classes
+        self.batch = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+
+    @torch.inference_mode()
+    def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
+        """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`."""
+        tensors = [torch.from_numpy(patch).to(self.device) for patch in patches]
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"
+        ):
+            _, fused = self.model(tensors)
+        shares: Shares = fused.float().softmax(dim=1).cpu().numpy()
+        return shares
+
+    def scaled(self, pixels: Sequence[Pixels], valid: Sequence[Mask]) -> list[Pixels]:
+        """Returns the modalities' pixels as the network wants them."""
+        return [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
+
+
+def map_rows(
+    stack: Stack, predictor: Predictor, stride: int, region: Region
+) -> Iterator[Rows]:
+    """Yields the finished rows of a region from its top to its bottom.
+
+    Memory: `Q * P * W` sums and the pixels of one batch of windows.
+
+    Args:
+        stack: The rasters, in the modalities' order of the model.
+        predictor: The model.
+        stride: Pixels between windows.
+        region: What to map.
+    """
+    patch = predictor.patch
+    height, width = stack.grid.shape
+    tops = _reaching(starts(height, patch, stride), patch, region.top, region.bottom)
+    lefts = _reaching(starts(width, patch, stride), patch, region.left, region.right)
+    sums = _Sums(predictor.classes, patch, region, int(tops[0]))
+    for n, top in enumerate(tops):
+        for first in range(0, len(lefts), predictor.batch):
+            _add_batch(stack, predictor, sums, int(top), lefts[first : first + predictor.batch])
+        finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
+        if finished > region.top:
+            yield sums.pop(finished)
+
+
+def _reaching(
+    firsts: NDArray[np.int64], patch: int, low: int, high: int
+) -> NDArray[np.int64]:
+    return firsts[(firsts + patch > low) & (firsts < high)]
+
+
+def _add_batch(
+    stack: Stack, predictor: Predictor, sums: "_Sums", top: int, lefts: NDArray[np.int64]
+) -> None:
+    """Reads the pixels under some windows of one lattice row, predicts, and adds them up."""
+    patch, start = predictor.patch, int(lefts[0])
+    pixels, valid = stack.read(top, start, patch, int(lefts[-1]) + patch - start)
+    everywhere = valid_in_all(valid)
+    sums.note_valid(top, start, everywhere)
+    useful = [x for x in (lefts - start) if everywhere[:, x : x + patch].any()]
+    if not useful:
+        return
+    scaled = predictor.scaled(pixels, valid)
+    shares = predictor.shares(
+        [np.stack([modality[:, :, x : x + patch] for x in useful]) for modality in scaled]
+    )
+    for x, share in zip(useful, shares, strict=True):
+        sums.add(top, start + int(x), share)
+
+
+class _Sums:
+    """Weighted sums of the windows that reach the rows not handed on yet."""
+
+    def __init__(self, classes: int, patch: int, region: Region, top: int) -> None:
+        self._weights = blend_weights(patch)
+        self._region = region
+        self._top = top  # row of the grid that the sums begin with
+        width = region.right - region.left
+        self._sums = np.zeros((classes, patch, width), np.float32)
+        self._total = np.zeros((patch, width), np.float32)
+        self._valid = np.zeros((patch, width), np.bool_)
+
+    def note_valid(self, top: int, left: int, valid: Mask) -> None:
+        """Takes in where the rasters are valid."""
+        self._slide(top)
+        there, here = self._columns(left, valid.shape[1])
+        self._valid[:, there] |= valid[:, here]
+
+    def add(self, top: int, left: int, shares: Shares) -> None:
+        """Adds a window's probabilities `(Q, P, P)`."""
+        self._slide(top)
+        there, here = self._columns(left, shares.shape[2])
+        self._sums[:, :, there] += (shares * self._weights)[:, :, here]
+        self._total[:, there] += self._weights[:, here]
+
+    def pop(self, bottom: int) -> Rows:
+        """Returns the rows above `bottom` that have not been returned yet."""
+        top = max(self._top, self._region.top)
+        rows = slice(top - self._top, min(bottom, self._region.bottom) - self._top)
+        total = np.maximum(self._total[rows], np.finfo(np.float32).tiny)
+        shares = self._sums[:, rows] / total
+        valid = self._valid[rows].copy()
+        self._slide(bottom)
+        return Rows(top, shares, valid)
+
+    def _columns(self, left: int, width: int) -> tuple[slice, slice]:
+        """Returns where a window's columns fall in the region, and which of the window's they are."""
+        low, high = max(left, self._region.left), min(left + width, self._region.right)
+        first = self._region.left
+        return slice(low - first, high - first), slice(low - left, high - left)
+
+    def _slide(self, top: int) -> None:
+        """Lets go of the rows above `top`."""
+        gone = min(top - self._top, self._total.shape[0])
+        if gone <= 0:
+            return
+        kept = self._total.shape[0] - gone
+        for array in (self._sums, self._total, self._valid):
+            array[..., :kept, :] = array[..., gone:, :]
+            array[..., kept:, :] = 0
+        self._top = top
+
+
+def region_of(
+    shape: tuple[int, int], affine: object, bounds: tuple[float, float, float, float] | None
+) -> Region:
+    """Returns the pixels whose centres may lie within `(left, bottom, right, top)`.
+
+    Args:
+        shape: Height and width of the grid.
+        affine: Its geotransform, pixel to world.
+        bounds: In the grid's CRS; None is everything.
+
+    Raises:
+        NoOverlapError: The bounds lie outside the grid.
+    """
+    height, width = shape
+    if bounds is None:
+        return Region(0, 0, height, width)
+    left, bottom, right, top = bounds
+    corners = [~affine * xy for xy in ((left, top), (right, top), (left, bottom), (right, bottom))]  # type: ignore[operator]
+    columns, rows = [c for c, _ in corners], [r for _, r in corners]
+    region = Region(
+        max(0, round(min(rows))),
+        max(0, round(min(columns))),
+        min(height, round(max(rows))),
+        min(width, round(max(columns))),
+    )
+    if region.bottom <= region.top or region.right <= region.left:
+        raise NoOverlapError(
+            f"The bounds {bounds} do not meet the raster.",
+            "Give left, bottom, right, top in the CRS of the reference raster.",
+        )
+    return region

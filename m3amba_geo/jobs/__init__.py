@@ -1,0 +1,1 @@
+"""The jobs of the command line and of scripts: paths in, files out, events on the way."""

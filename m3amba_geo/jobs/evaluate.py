@@ -1,0 +1,181 @@
+"""Assessment of a map against labels that its model has not seen."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from scipy import ndimage
+
+from m3amba_geo import __version__
+from m3amba_geo.assess.accuracy import Evaluation, assess
+from m3amba_geo.assess.picture import map_picture
+from m3amba_geo.assess.report import to_html, to_json
+from m3amba_geo.bundle import load_bundle
+from m3amba_geo.config import EvaluateConfig
+from m3amba_geo.errors import NoLabelsError, TrainOverlapError
+from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
+from m3amba_geo.files import check_output, checksum, write_text
+from m3amba_geo.geo.area import used_on
+from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
+from m3amba_geo.geo.raster import Mask, read_label_raster
+from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
+
+_PARTING = 0.05  # accuracy near training may exceed that far from it by this much unremarked
+
+
+def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
+    """Scores a map.
+
+    Pixels that trained the model, or chose when its training stopped, are left out and counted.
+
+    Args:
+        map_path: GeoTIFF of class codes.
+        config: Labels, reports, options.
+        emit: Told of everything on the way.
+
+    Raises:
+        TrainOverlapError: It is unknown which pixels trained the model, or none is left.
+        M3ambaError: Inputs or outputs are not fit.
+    """
+    emit(Started("evaluate", __version__))
+    for output in (config.report, config.html):
+        if output is not None:
+            check_output(output, overwrite=config.overwrite)
+    raster = read_label_raster(map_path)
+    predicted = np.where(raster.valid, raster.values, 0).astype(np.uint16)  # (H, W)
+    origin = _origin(map_path, config)
+    legend = read_legend([config.labels]) if origin is None else origin.legend
+    labels = read_labels(config.labels, raster.grid, legend, emit)
+    legend = _with_codes_of_map(legend, predicted, raster.names)
+    used = _used(origin, raster.grid, config)
+    evaluation = _evaluate(labels, predicted, legend, used, origin)
+    evaluation = _described(evaluation, map_path, config, origin)
+    for note in evaluation.notes:
+        emit(Warned("assessment", note))
+    accuracy = evaluation.accuracy
+    for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
+        if value is not None:
+            emit(Metric(name, value))
+    _write_reports(evaluation, predicted, config, emit)
+    return evaluation
+
+
+def _origin(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
+    """Returns what is known of the map's making; None if nothing is and that was allowed."""
+    if config.model is not None:
+        bundle = load_bundle(config.model)
+        return Sidecar(
+            model=checksum(config.model),
+            model_name=config.model.name,
+            created="",
+            patch=bundle.manifest.network.patch,
+            legend=bundle.manifest.legend,
+            split=bundle.manifest.split,
+            areas=records(bundle.areas),
+        )
+    sidecar = read_sidecar(map_path)
+    if sidecar is None and not config.allow_train_overlap:
+        raise TrainOverlapError(
+            f"{map_path} has no sidecar: it is unknown which pixels trained its model.",
+            "Name the model with --model FILE, or add --allow-train-overlap if the labels are "
+            "known to be independent.",
+        )
+    return sidecar
+
+
+def _with_codes_of_map(
+    legend: Legend, predicted: NDArray[np.uint16], names: dict[int, str]
+) -> Legend:
+    """Adds classes that only the map has, as a map of unknown origin may."""
+    known = {entry.code for entry in legend}
+    extra = tuple(
+        LandCover(code, names.get(code, str(code)), "#808080", str(code))
+        for code in np.unique(predicted).tolist()
+        if code != 0 and code not in known
+    )
+    return tuple(sorted(legend + extra, key=lambda entry: entry.code))
+
+
+def _used(origin: Sidecar | None, grid: GeoBox, config: EvaluateConfig) -> Mask:
+    if origin is None or config.allow_train_overlap:
+        return np.zeros(grid.shape, np.bool_)
+    return used_on(origin.training_areas(), grid)
+
+
+def _evaluate(
+    labels: Labels,
+    predicted: NDArray[np.uint16],
+    legend: Legend,
+    used: Mask,
+    origin: Sidecar | None,
+) -> Evaluation:
+    labelled = labels.codes > 0
+    scored = labelled & ~used
+    training = int((labelled & used).sum())
+    if not scored.any():
+        raise TrainOverlapError(
+            f"All {training:,} labelled pixels were used in training.",
+            "Give labels that training has not seen, or keep some out with --test-share.",
+        )
+    accuracy = assess(labels.codes[scored], predicted[scored], legend)
+    if accuracy.pixels == 0:
+        raise NoLabelsError(
+            "The map has nodata under every label.", "Check that map and labels belong together."
+        )
+    gap = origin.patch // 2 if origin is not None else 0
+    apart, notes = None, []
+    if used.any() and gap:
+        far = scored & (ndimage.distance_transform_cdt(~used, "chessboard") >= gap)
+        if far.any():
+            apart = assess(labels.codes[far], predicted[far], legend)
+        notes = _parting(accuracy.overall, None if apart is None else apart.overall, gap)
+    return Evaluation(accuracy, int(labelled.sum()), training, {}, apart, gap, tuple(notes))
+
+
+def _parting(near: float | None, far: float | None, gap: int) -> list[str]:
+    """Says what the distance to training pixels does to the accuracy."""
+    if far is None:
+        return [
+            f"No scored pixel lies {gap} pixels or more from training pixels: the accuracy is that "
+            "of places the model has seen the surroundings of."
+        ]
+    if near is not None and near - far > _PARTING:
+        return [
+            f"Far from training pixels ({gap} pixels or more) the overall accuracy is {far:.1%}, "
+            f"over all scored pixels {near:.1%}: expect the lower one elsewhere."
+        ]
+    return []
+
+
+def _described(
+    evaluation: Evaluation, map_path: Path, config: EvaluateConfig, origin: Sidecar | None
+) -> Evaluation:
+    settings = {
+        "map": map_path.name,
+        "labels": config.labels.path.name,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    notes = evaluation.notes
+    if origin is not None:
+        settings |= {"model": origin.model_name, "checksum": origin.model}
+        settings |= {"split": "; ".join(origin.split)}
+    if config.allow_train_overlap:
+        notes = ("Training pixels may be among those scored (--allow-train-overlap).", *notes)
+    return replace(evaluation, settings=settings, notes=notes)
+
+
+def _write_reports(
+    evaluation: Evaluation, predicted: NDArray[np.uint16], config: EvaluateConfig, emit: Listener
+) -> None:
+    if config.report is not None:
+        text = json.dumps(to_json(evaluation), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(config.report, text + "\n")
+        emit(Artifact(str(config.report), "report"))
+    if config.html is not None:
+        picture = map_picture(predicted, evaluation.accuracy.legend)
+        write_text(config.html, to_html(evaluation, picture))
+        emit(Artifact(str(config.html), "html"))

@@ -1,0 +1,100 @@
+"""The sidecar of a map: which model made it, its classes, and the pixels that trained it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from m3amba_geo.errors import DataError
+from m3amba_geo.files import write_text
+from m3amba_geo.geo.area import GridRecord, TrainingArea, from_text, to_text
+from m3amba_geo.geo.labels import LandCover
+
+
+@dataclass(frozen=True)
+class AreaRecord:
+    """A training area as JSON can hold it: masks packed, compressed, base64."""
+
+    grid: GridRecord
+    train: str
+    validation: str
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What travels beside a map.
+
+    Attributes:
+        model: SHA-256 of the model file.
+        model_name: Its name, for people.
+        created: Time of the map in UTC, ISO 8601.
+        patch: Patch side in pixels; half of it is how far a training pixel is seen.
+        legend: Classes of the map.
+        split: How the training labels were parted, in words.
+        areas: The labelled pixels of the training.
+    """
+
+    model: str
+    model_name: str
+    created: str
+    patch: int
+    legend: tuple[LandCover, ...]
+    split: tuple[str, ...]
+    areas: tuple[AreaRecord, ...]
+
+    def training_areas(self) -> list[TrainingArea]:
+        """Returns the masks.
+
+        Raises:
+            ValueError: A mask is damaged.
+        """
+        return [
+            TrainingArea(
+                record.grid.grid(),
+                from_text(record.train, record.grid.shape),
+                from_text(record.validation, record.grid.shape),
+            )
+            for record in self.areas
+        ]
+
+
+_ADAPTER = TypeAdapter(Sidecar)
+
+
+def sidecar_path(map_path: Path) -> Path:
+    """Returns where the sidecar of a map lies."""
+    return map_path.with_name(map_path.name + ".m3amba.json")
+
+
+def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:
+    """Returns areas as a sidecar holds them."""
+    return tuple(
+        AreaRecord(GridRecord.of(area.grid), to_text(area.train), to_text(area.validation))
+        for area in areas
+    )
+
+
+def write_sidecar(map_path: Path, sidecar: Sidecar) -> None:
+    """Writes the sidecar of a map."""
+    write_text(sidecar_path(map_path), json.dumps(asdict(sidecar), indent=1) + "\n")
+
+
+def read_sidecar(map_path: Path) -> Sidecar | None:
+    """Returns the sidecar of a map, None where there is none.
+
+    Raises:
+        DataError: There is one, but damaged.
+    """
+    path = sidecar_path(map_path)
+    if not path.exists():
+        return None
+    try:
+        sidecar = _ADAPTER.validate_json(path.read_bytes())
+        sidecar.training_areas()
+    except (ValidationError, ValueError) as error:
+        raise DataError(
+            f"The sidecar {path} is damaged.", "Make the map again, or name its --model."
+        ) from error
+    return sidecar

@@ -1,0 +1,353 @@
+"""Training: rasters and ground truth in, one model file out."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from m3amba_geo import __version__
+from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundle
+from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConfig
+from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
+from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
+from m3amba_geo.files import check_output, fingerprint
+from m3amba_geo.geo.align import Stack, TrainedModality, open_stack, paths
+from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.labels import Labels, Legend, read_labels, read_legend
+from m3amba_geo.geo.split import Side, Split, split_labels
+from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.learn.loop import fit
+from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.model import build
+from m3amba_geo.model.guide import ClipGuide, Encoder, load_encoder, load_encoder_by_identity
+from m3amba_geo.model.guided import GuidedM3amba
+
+
+@dataclass(frozen=True)
+class TrainResults:
+    """What training left behind.
+
+    Attributes:
+        model: The model file.
+        scores: Validation scores, 0..1; empty without validation pixels.
+        pixels: Labelled pixels on each side.
+        classes: Names of the classes.
+        steps: Steps done.
+    """
+
+    model: Path
+    scores: dict[str, float]
+    pixels: dict[str, int]
+    classes: tuple[str, ...]
+    steps: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns them as JSON can hold them."""
+        return asdict(self) | {"model": str(self.model)}
+
+
+@dataclass(frozen=True)
+class _Scene:
+    config: SceneConfig
+    stack: Stack
+    labels: Labels
+    split: Split
+
+
+def run(
+    scenes: Sequence[SceneConfig],
+    config: TrainConfig,
+    emit: Listener,
+    *,
+    resume: bool = False,
+    init: Path | None = None,
+    overwrite: bool = False,
+) -> TrainResults:
+    """Trains a model on one scene or several.
+
+    Args:
+        scenes: Rasters and labels of each place; modalities and bands are the same in all.
+        config: How.
+        emit: Told of everything on the way.
+        resume: Go on with an unfinished run of the same data and settings.
+        init: Model to start from; its scaling and its guide are kept, its size too.
+        overwrite: Whether the model file may be replaced.
+
+    Raises:
+        M3ambaError: Inputs, machine or output are not fit; nothing is left half-written.
+    """
+    emit(Started("train", __version__))
+    check_output(config.out, overwrite=overwrite)
+    label_configs = _label_configs(scenes)
+    device, backend = prepare(config.device, config.scan, config.workers, emit)
+    start = None if init is None else load_bundle(init)
+    with ExitStack() as handles:
+        opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
+        legend = _present(opened, emit)
+        statistics = _scaling(opened, start)
+        encoder = _encoder(config, start, emit)
+        network = _network_config(opened[0].stack, len(legend), config, encoder, start)
+        torch.manual_seed(config.seed)
+        model = _model(network, encoder, start, legend, emit).to(device)
+        patches = Patches(_labelled(opened, legend), statistics, network.patch)
+        checkpoint = config.out.with_name(config.out.name + ".checkpoint")
+        inputs = _inputs(scenes)
+        fitted = fit(
+            model,
+            patches,
+            config,
+            device,
+            emit,
+            run=_digest(config, network, inputs, opened),
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+        model.load_state_dict(fitted.weights)
+        manifest = Manifest(
+            network=network,
+            modalities=_modalities(opened[0].stack),
+            scaling=tuple(_to_scaling(s) for s in statistics),
+            legend=legend,
+            guide=None if encoder is None else encoder.identity,
+            grids=tuple(GridRecord.of(scene.stack.grid) for scene in opened),
+            resolution=_resolution(opened[0].stack),
+            split=_split_in_words(opened, config),
+            scores=fitted.scores,
+            settings=TypeAdapter(TrainConfig).dump_python(config, mode="json"),
+            versions=versions(),
+            inputs=inputs,
+            scan=backend,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            licence=config.licence,
+        )
+        areas = tuple(_area(scene) for scene in opened)
+        guide = {} if model.guide is None else model.guide.state_dict()
+        save_bundle(config.out, Bundle(manifest, model.network, guide, areas))
+    checkpoint.unlink(missing_ok=True)
+    for name, value in fitted.scores.items():
+        emit(Metric(name, value))
+    emit(Artifact(str(config.out), "model"))
+    return TrainResults(
+        config.out, fitted.scores, _pixels(opened), tuple(e.name for e in legend), fitted.steps
+    )
+
+
+def _label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
+    if not scenes:
+        raise UsageError("No rasters were given.", "Name rasters, or a [[scene]] in m3amba.toml.")
+    given = []
+    for scene in scenes:
+        if scene.labels is None:
+            raise UsageError("Training needs ground truth.", "Add --labels FILE.")
+        given.append(scene.labels)
+    return given
+
+
+def _open(
+    scenes: Sequence[SceneConfig],
+    config: TrainConfig,
+    legend: Legend,
+    start: Bundle | None,
+    handles: ExitStack,
+    emit: Listener,
+) -> list[_Scene]:
+    """Opens every scene, puts its labels on its grid and parts them."""
+    trained = None if start is None else start.manifest.modalities
+    opened: list[_Scene] = []
+    for n, scene in enumerate(scenes):
+        stack = handles.enter_context(open_stack(scene, emit, trained))
+        trained = trained or _modalities(stack)  # later scenes are matched to the first
+        assert scene.labels is not None
+        labels = read_labels(scene.labels, stack.grid, legend, emit)
+        rng = np.random.default_rng([config.seed, 0, n])
+        if scene.test_labels is None:
+            split = split_labels(labels, config.split, rng)
+        else:  # the user's own parting: taken as it is, without a gap of ours
+            test = read_labels(scene.test_labels, stack.grid, legend, emit).codes > 0
+            labels = replace(labels, codes=np.where(test, np.uint16(0), labels.codes))
+            split = split_labels(labels, replace(config.split, test=0.0), rng)
+            split = replace(split, sides=np.where(test, np.uint8(Side.TEST), split.sides))
+        for note in split.notes:
+            emit(Warned("split", note))
+        opened.append(_Scene(scene, stack, labels, split))
+    return opened
+
+
+def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
+    """Returns the classes that have training pixels, in the labels' own legend."""
+    legend = scenes[0].labels.legend
+    found: set[int] = set()
+    for scene in scenes:
+        found |= set(np.unique(scene.labels.codes[scene.split.sides == Side.TRAIN]).tolist())
+    absent = [entry.name for entry in legend if entry.code not in found]
+    if absent:
+        emit(
+            Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}.")
+        )
+    kept = tuple(entry for entry in legend if entry.code in found)
+    if not kept:
+        raise NoLabelsError(
+            "No labelled pixel is left for training.", "Label more, or lower --test-share."
+        )
+    if len(kept) < 2:
+        raise TooFewClassesError(
+            f"Only one class has training pixels: {kept[0].name}.",
+            "Label a second class on the rasters, or choose another --field.",
+        )
+    return kept
+
+
+def _scaling(scenes: Sequence[_Scene], start: Bundle | None) -> list[BandStatistics]:
+    if start is not None:  # the weights know this scaling
+        return [scaling.statistics() for scaling in start.manifest.scaling]
+    return scene_statistics(
+        [scene.stack for scene in scenes],
+        [scene.split.sides == Side.TRAIN for scene in scenes],
+    )
+
+
+def _encoder(config: TrainConfig, start: Bundle | None, emit: Listener) -> Encoder | None:
+    if start is None:
+        return load_encoder(config.guide, emit)
+    if start.manifest.guide is None:
+        return None
+    return load_encoder_by_identity(start.manifest.guide, config.guide.weights, emit)
+
+
+def _network_config(
+    stack: Stack,
+    classes: int,
+    config: TrainConfig,
+    encoder: Encoder | None,
+    start: Bundle | None,
+) -> NetworkConfig:
+    if start is not None:
+        return replace(start.manifest.network, classes=classes)
+    return NetworkConfig(
+        bands=tuple(len(modality.bands) for modality in stack.modalities),
+        classes=classes,
+        size=config.size,
+        patch=config.patch,
+        embedding=0 if encoder is None else encoder.identity.width,
+    )
+
+
+def _model(
+    network: NetworkConfig,
+    encoder: Encoder | None,
+    start: Bundle | None,
+    legend: Legend,
+    emit: Listener,
+) -> GuidedM3amba:
+    guide = None if encoder is None else ClipGuide(encoder, network.bands)
+    model = GuidedM3amba(build(network), guide)
+    if start is not None:
+        weights = {f"network.{k}": v for k, v in start.network.state_dict().items()}
+        weights |= {f"guide.{k}": v for k, v in start.guide_weights.items()}
+        same_classes = [e.original for e in start.manifest.legend] == [e.original for e in legend]
+        if not same_classes:
+            heads = ("network.heads.", "network.fused_head.")
+            weights = {k: v for k, v in weights.items() if not k.startswith(heads)}
+            emit(Note("The classes differ from those of the first model: its heads start anew."))
+        missing = model.load_state_dict(weights, strict=False)
+        if missing.unexpected_keys:
+            raise BandMismatchError(
+                "The first model does not fit these modalities.", "Give the same modalities."
+            )
+    return model
+
+
+def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:
+    table = np.full(65536, UNLABELLED, np.int32)
+    for index, entry in enumerate(legend):
+        table[entry.code] = index
+    labelled = []
+    for scene in scenes:
+        classes = table[scene.labels.codes]
+        sides = scene.split.sides
+        labelled.append(
+            LabelledScene(
+                scene.stack,
+                _only(classes, sides == Side.TRAIN),
+                _only(classes, sides == Side.VALIDATION),
+            )
+        )
+    return labelled
+
+
+def _only(classes: NDArray[np.int32], where: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return np.where(where, classes, np.int32(UNLABELLED))
+
+
+def _area(scene: _Scene) -> TrainingArea:
+    sides = scene.split.sides
+    return TrainingArea(scene.stack.grid, sides == Side.TRAIN, sides == Side.VALIDATION)
+
+
+def _modalities(stack: Stack) -> tuple[TrainedModality, ...]:
+    return tuple(TrainedModality(m.name, m.bands) for m in stack.modalities)
+
+
+def _to_scaling(statistics: BandStatistics) -> Scaling:
+    return Scaling(tuple(statistics.mean.tolist()), tuple(statistics.deviation.tolist()))
+
+
+def _resolution(stack: Stack) -> tuple[float, float]:
+    affine = stack.grid.affine
+    return float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))
+
+
+def _pixels(scenes: Sequence[_Scene]) -> dict[str, int]:
+    return {
+        side.name.lower(): sum(int((scene.split.sides == side).sum()) for scene in scenes)
+        for side in Side
+        if side is not Side.NONE
+    }
+
+
+def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str, ...]:
+    counts = ", ".join(f"{name} {count}" for name, count in _pixels(scenes).items())
+    names = {e.code: e.name for e in scenes[0].labels.legend}
+    untested = sorted({names[code] for scene in scenes for code in scene.split.untested})
+    words = [
+        f"by {config.split.by}, gap {config.split.gap} pixels; labelled pixels: {counts}",
+        *(note for scene in scenes for note in scene.split.notes),
+    ]
+    if untested:
+        words.append(f"classes without a held-out pixel: {', '.join(untested)}")
+    return tuple(words)
+
+
+def _inputs(scenes: Sequence[SceneConfig]) -> dict[str, str]:
+    files = [file for scene in scenes for file in paths(scene)]
+    files += [scene.labels.path for scene in scenes if scene.labels is not None]
+    return {file.name: fingerprint(file) for file in files}
+
+
+def _digest(
+    config: TrainConfig,
+    network: NetworkConfig,
+    inputs: Mapping[str, str],
+    scenes: Sequence[_Scene],
+) -> str:
+    """Returns a name for all that a run's weights depend on."""
+    what = {
+        "config": TypeAdapter(TrainConfig).dump_python(config, mode="json") | {"out": ""},
+        "network": asdict(network),
+        "inputs": dict(inputs),
+    }
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
+    for scene in scenes:
+        digest.update(scene.labels.codes.tobytes())
+        digest.update(scene.split.sides.tobytes())
+    return digest.hexdigest()

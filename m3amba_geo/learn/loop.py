@@ -1,0 +1,307 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
+from torch import Tensor, nn
+
+from m3amba_geo.config import TrainConfig
+from m3amba_geo.events import Listener, Metric, Note, Progress
+from m3amba_geo.geo.windows import blend_weights
+from m3amba_geo.learn.checkpoint import (
+    Position,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from m3amba_geo.learn.objective import Objective, class_weights
+from m3amba_geo.learn.patches import UNLABELLED, Patches, Window
+from m3amba_geo.model.guided import GuidedM3amba
+
+_FEWEST_STEPS = 800  # below, a small scene has not converged
+_FEWEST_EPOCHS = 10
+_VALIDATIONS = 20  # a run
+_VALIDATION_WINDOWS = 64  # while training; all of them at the end
+_WARM_UP = 0.05  # of all steps
+_REHEARSAL = 3  # steps until time and memory are foreseeable
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training came to.
+
+    Attributes:
+        weights: The averaged weights of the best validation (of the end, without validation).
+        scores: `validation_overall_accuracy` and the like; empty without validation.
+        steps: Steps done.
+        best_step: The step that the weights are from.
+    """
+
+    weights: dict[str, Tensor]
+    scores: dict[str, float]
+    steps: int
+    best_step: int
+
+
+def fit(
+    model: GuidedM3amba,
+    patches: Patches,
+    config: TrainConfig,
+    device: torch.device,
+    emit: Listener,
+    *,
+    run: str,
+    checkpoint: Path,
+    resume: bool,
+) -> Fitted:
+    """Trains a model and returns the best weights; the model itself ends at the last ones.
+
+    Args:
+        model: The model, on the device.
+        patches: What to train on.
+        config: How.
+        device: Where.
+        emit: Told of progress, loss and validation.
+        run: Digest of data and settings, kept in the checkpoint.
+        checkpoint: File of the unfinished run; it is removed by the caller.
+        resume: Whether to go on from it.
+
+    Raises:
+        CheckpointError: The run can't be taken up.
+    """
+    return _Run(model, patches, config, device, emit, run, checkpoint).fit(resume)
+
+
+class _Run:
+    def __init__(
+        self,
+        model: GuidedM3amba,
+        patches: Patches,
+        config: TrainConfig,
+        device: torch.device,
+        emit: Listener,
+        run: str,
+        checkpoint: Path,
+    ) -> None:
+        self.model, self.patches, self.config = model, patches, config
+        self.device, self.emit, self.checkpoint = device, emit, checkpoint
+        self.steps = total_steps(len(patches), config)
+        self.position = Position(run)
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.best = self.average
+        self.optimizer = torch.optim.AdamW(
+            _decay_groups(model, config.weight_decay), lr=config.learning_rate
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        self.objective = Objective(
+            class_weights(
+                _pixels(patches, model.network.config.classes), config.class_balance
+            ),
+            config.supervised,
+            config.unsupervised,
+        ).to(device)
+        rng = np.random.default_rng([config.seed, 3])
+        self.every_window = patches.validation_windows(rng, None)
+        self.windows = patches.validation_windows(rng, _VALIDATION_WINDOWS)
+
+    def fit(self, resume: bool) -> Fitted:
+        if resume:
+            self._take_up()
+        interval = max(1, self.steps // _VALIDATIONS)
+        started, first = time.monotonic(), self.position.step
+        while self.position.step < self.steps and self.position.misses < self.config.patience:
+            step = self.position.step
+            loss = self._step(step)
+            self.position = replace(self.position, step=step + 1)
+            if (step + 1) % interval == 0 or step + 1 == self.steps:
+                self._validate()
+                self._save()
+            self._report(loss)
+            if step + 1 == first + _REHEARSAL:
+                self._foresee((time.monotonic() - started) / _REHEARSAL)
+        scores = self._final_scores()
+        return Fitted(self.best, scores, self.position.step, self.position.best_step)
+
+    def _rate(self, step: int) -> float:
+        warm = max(1, round(_WARM_UP * self.steps))
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+
+    def _step(self, step: int) -> float:
+        # Seeded by the step, so that a run that is taken up drops the same paths.
+        torch.manual_seed(self.config.seed * 1_000_003 + step)
+        self.model.train()
+        batch = self.patches.batch(step, self.config).to(self.device)
+        with self._precision():
+            logits, fused = self.model(batch.patches)
+        loss = self.objective(logits, fused, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        # The average follows closely at first: its memory must not be longer than the run.
+        decay = min(self.config.ema, (step + 1) / (step + 10))
+        torch._foreach_lerp_(
+            list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
+        )
+        return float(loss.detach())
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _validate(self) -> None:
+        if not self.windows:
+            self.best = self.average
+            self.position = replace(self.position, best_step=self.position.step)
+            return
+        truth, predicted = self._predict(self.average, self.windows)
+        score = float((truth == predicted).mean())
+        self.emit(Metric("validation_overall_accuracy", score, self.position.step))
+        if score >= self.position.best_score:
+            self.best = {name: tensor.clone() for name, tensor in self.average.items()}
+            self.position = replace(
+                self.position, best_step=self.position.step, best_score=score, misses=0
+            )
+        else:
+            self.position = replace(self.position, misses=self.position.misses + 1)
+
+    @torch.no_grad()
+    def _predict(
+        self, weights: Mapping[str, Tensor], windows: Sequence[Window]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns true and predicted class of each validation pixel in the windows, once each."""
+        self.model.eval()
+        scenes = self.patches.scenes
+        blend = torch.from_numpy(blend_weights(self.patches.patch)).to(self.device)
+        # Row of each validation pixel in `votes`, scene after scene.
+        rows, count = [], 0
+        for scene in scenes:
+            wanted = scene.validation != UNLABELLED
+            index = np.full(wanted.shape, -1, np.int64)
+            index[wanted] = np.arange(count, count := count + int(wanted.sum()))
+            rows.append(index)
+        votes = np.zeros((count, self.model.network.config.classes))
+        truth = np.zeros(count, np.int64)
+        first = 0
+        for batch in self.patches.validation_batches(windows, self.config.batch):
+            here = batch.to(self.device)
+            with self._precision():
+                _, fused = torch.func.functional_call(self.model, dict(weights), (here.patches,))
+            shares = (fused.float().softmax(1) * blend).permute(0, 2, 3, 1).cpu().numpy()
+            for place, share in enumerate(shares):  # (P, P, Q)
+                window = windows[first + place]
+                classes = batch.classes[place].numpy()
+                ys, xs = np.nonzero(classes != UNLABELLED)
+                row = rows[window.scene][window.top + ys, window.left + xs]
+                votes[row] += share[ys, xs]
+                truth[row] = classes[ys, xs]
+            first += len(shares)
+        seen = votes.any(axis=1)
+        return truth[seen], votes[seen].argmax(axis=1)
+
+    def _final_scores(self) -> dict[str, float]:
+        if not self.every_window:
+            return {}
+        truth, predicted = self._predict(self.best, self.every_window)
+        hit = truth == predicted
+        recalls = [float(hit[truth == c].mean()) for c in np.unique(truth)]
+        kappa = cohen_kappa_score(truth, predicted) if len(set(truth) | set(predicted)) > 1 else 0.0
+        return {
+            "validation_overall_accuracy": float(hit.mean()),
+            "validation_average_accuracy": float(np.mean(recalls)),
+            "validation_kappa": float(kappa),
+            "validation_pixels": float(len(truth)),
+        }
+
+    def _report(self, loss: float) -> None:
+        best = self.position.best_score
+        scored = f", best validation accuracy {best:.1%}" if best >= 0 else ""
+        self.emit(
+            Progress(
+                "training",
+                self.position.step,
+                self.steps,
+                "steps",
+                f"loss {loss:.3f}{scored}",
+            )
+        )
+
+    def _foresee(self, seconds: float) -> None:
+        minutes = seconds * (self.steps - self.position.step) / 60
+        memory = psutil.Process().memory_info().rss / 2**30
+        self.emit(
+            Note(
+                f"{seconds:.2f} s a step; the remaining {self.steps - self.position.step} steps "
+                f"take about {minutes:.0f} min at most; {memory:.1f} GiB of memory in use."
+            )
+        )
+
+    def _save(self) -> None:
+        names = {parameter: name for name, parameter in self.parameters.items()}
+        save_checkpoint(
+            self.checkpoint,
+            self.position,
+            {
+                "weights": self.parameters,
+                "average": self.average,
+                "best": self.best,
+                "moments": optimizer_tensors(self.optimizer, names),  # type: ignore[arg-type]
+            },
+        )
+
+    def _take_up(self) -> None:
+        self.position, groups = load_checkpoint(self.checkpoint, self.position.run)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(groups["weights"][name])
+                self.average[name].copy_(groups["average"][name])
+        self.best = {n: t.to(self.device) for n, t in groups["best"].items()}
+        restore_optimizer(self.optimizer, self.parameters, groups["moments"])
+        self.schedule.last_epoch = self.position.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._rate(self.position.step)
+        self.emit(Note(f"Training goes on after step {self.position.step}."))
+
+
+def total_steps(cells: int, config: TrainConfig) -> int:
+    """Returns the steps of a whole run: enough for a small scene, ten epochs of a large one."""
+    an_epoch = math.ceil(cells / config.batch)
+    if config.epochs is not None:
+        return config.epochs * an_epoch
+    return max(_FEWEST_STEPS, _FEWEST_EPOCHS * an_epoch)
+
+
+def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:
+    counts = np.zeros(classes, np.int64)
+    for scene in patches.scenes:
+        counts += np.bincount(scene.train[scene.train != UNLABELLED], minlength=classes)
+    return counts
+
+
+def _decay_groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
+    """Parts parameters by whether weight decay is usual for them (network.md, section 7)."""
+    decayed, spared = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            last = name.rpartition(".")[2]
+            spare = parameter.ndim == 1 or last in ("bias", "D") or last.startswith("A_log")
+            (spared if spare else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]

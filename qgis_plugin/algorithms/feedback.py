@@ -1,0 +1,49 @@
+"""What the backend says while it runs, told to the user."""
+
+
+class Teller:
+    """Turns events into progress and lines of the log."""
+
+    def __init__(self, feedback):
+        self._feedback = feedback
+        self._phase = ""
+        self._tell = {
+            "started": self._started,
+            "progress": self._progress,
+            "metric": self._metric,
+            "note": self._note,
+            "warning": self._warning,
+            "artifact": self._artifact,
+        }
+
+    def __call__(self, event):
+        """Tells one event; kinds that a later backend adds are passed over."""
+        tell = self._tell.get(event.name)
+        if tell is not None:
+            tell(event)
+
+    def _started(self, event):
+        self._feedback.pushInfo(f"m3amba-geo {event.text('version')}: {event.text('job')}")
+
+    def _progress(self, event):
+        phase = event.text("message") or event.text("phase")
+        if phase != self._phase:
+            self._phase = phase
+            self._feedback.setProgressText(phase)
+        total = event.number("total")
+        if total > 0:
+            self._feedback.setProgress(100 * min(event.number("done") / total, 1))
+
+    def _metric(self, event):
+        step = event.text("step")
+        at = f" ({step})" if step else ""
+        self._feedback.pushInfo(f"{event.text('metric')}{at}: {event.number('value'):.4g}")
+
+    def _note(self, event):
+        self._feedback.pushInfo(event.text("message"))
+
+    def _warning(self, event):
+        self._feedback.pushWarning(f"{event.text('message')} [{event.text('code')}]")
+
+    def _artifact(self, event):
+        self._feedback.pushInfo(f"{event.text('role')}: {event.text('path')}")
