@@ -214,6 +214,7 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _area(tensors: Mapping[str, Tensor], n: int, record: GridRecord) -> TrainingArea:
     train, validation = (
-        unpack(tensors[f"area.{n}.{side}"].numpy(), record.shape) for side in ("train", "validation")
+        unpack(tensors[f"area.{n}.{side}"].numpy(), record.shape)
+        for side in ("train", "validation")
     )
     return TrainingArea(record.grid(), train, validation)

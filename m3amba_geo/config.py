@@ -129,7 +129,7 @@ class SplitConfig:
     validation: Share = 0.2
     test: Share = 0.0
     gap: Annotated[int, Field(ge=0)] = 16
-    block: Annotated[int, Field(ge=1)] = 32
+    block: Annotated[int, Field(ge=1)] = 64
 
 
 @dataclass(frozen=True, config=STRICT)

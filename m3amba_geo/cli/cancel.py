@@ -108,7 +108,8 @@ class Cancellation:
             if not chunk or any(map(_is_cancel, lines)):
                 break
             rest = rest[-_LONGEST_LINE:]
-        _interrupt()
+        if not self._closed:
+            _interrupt()
 
 
 def _is_cancel(line: bytes) -> bool:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -79,16 +80,20 @@ class Plain:
             case Artifact():
                 self.say(f"wrote {escape(event.path)} [dim]({escape(event.role)})[/]")
             case Failed():
-                self.close()
+                self.settle()
                 self.fail(event)
 
     def show(self, render: Callable[[Console], None]) -> None:
         """Writes results to standard output, below whatever progress there was."""
-        self.close()
+        self.settle()
         render(make_console())
 
+    def settle(self) -> None:
+        """Nothing moves."""
+
     def close(self) -> None:
-        """Nothing is open."""
+        """Lets go of the terminal."""
+        self.settle()
 
     def say(self, markup: str) -> None:
         """Writes one line, never wrapped: paths stay whole."""
@@ -129,20 +134,21 @@ class Terminal(Plain):
     def progress(self, event: Progress) -> None:
         """Moves the bar of a phase."""
         bars = self._bars or self._open()
-        if event.phase not in self._tasks:
-            self._tasks[event.phase] = bars.add_task(escape(event.phase), total=None, unit="")
-        bars.update(
-            self._tasks[event.phase],
-            completed=event.done,
-            total=event.total or None,
-            unit=escape(event.unit),
-            about=escape(self.about(event)),
-        )
+        state: dict[str, Any] = {
+            "completed": event.done,
+            "total": event.total or None,
+            "unit": escape(event.unit),
+            "about": escape(self.about(event)),
+        }
+        if event.phase in self._tasks:
+            bars.update(self._tasks[event.phase], **state)
+        else:
+            self._tasks[event.phase] = bars.add_task(escape(event.phase), **state)
         if event.total and event.done >= event.total:
             del self._tasks[event.phase]  # the same phase of a next scene gets a bar of its own
             self._metrics.clear()
 
-    def close(self) -> None:
+    def settle(self) -> None:
         """Leaves the bars as they are."""
         if self._bars:
             self._bars.stop()

@@ -16,7 +16,6 @@ from m3amba_geo.cli.options import (
 )
 from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import load
-from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
 
 if TYPE_CHECKING:
@@ -77,9 +76,8 @@ EXAMPLES = """
 @click.pass_obj
 def evaluate(session: Session, map_path: Path) -> None:
     """Compares MAP with ground truth, training pixels left out."""
-    settings = load(table="evaluate").evaluate
-    if settings is None:
-        raise UsageError("No ground truth was named.", "Name it with --labels FILE.")
+    settings = load(evaluate=True).evaluate
+    assert settings is not None
 
     def work(emit: Listener) -> "Evaluation":
         from m3amba_geo.jobs import evaluate as job

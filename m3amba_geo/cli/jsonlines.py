@@ -41,6 +41,9 @@ class JsonLines:
     def show(self, render: Callable[["Console"], None]) -> None:
         """Does nothing: the results are in the last event."""
 
+    def settle(self) -> None:
+        """Does nothing: nothing moves."""
+
     def close(self) -> None:
         """Gives standard output back."""
         if self._stdout is not None:

@@ -29,6 +29,9 @@ class Output(Protocol):
     def show(self, render: "Callable[[Console], None]") -> None:
         """Shows results to people."""
 
+    def settle(self) -> None:
+        """Stops whatever moves, so that others may write."""
+
     def close(self) -> None:
         """Lets go of the terminal or of standard output."""
 
@@ -111,9 +114,10 @@ class Session:
             self._open_output().show(render)
 
     def _fail(self, error: BaseException) -> int:
-        known = explain(error, cancelled=self.cancellation.asked)
         self.cancellation.close()
+        known = explain(error, cancelled=self.cancellation.asked)
         with suppress(OSError):
+            self._open_output().settle()
             if known.code == M3ambaError.code:
                 traceback.print_exception(error)
             self._open_output().emit(Failed(known.code, str(known), known.hint))

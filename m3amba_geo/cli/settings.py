@@ -51,13 +51,15 @@ def remember_file(context: click.Context, _parameter: click.Parameter, value: Pa
     context.meta[_FILE] = value
 
 
-def load(rasters: Sequence[str] = (), *, elsewhere: bool = False, table: str = "") -> "Config":
+def load(
+    rasters: Sequence[str] = (), *, elsewhere: bool = False, evaluate: bool = False
+) -> "Config":
     """Returns the settings of the command that runs.
 
     Args:
         rasters: `[NAME=]RASTER` arguments; where given they replace the scene's modalities.
         elsewhere: Whether rasters that are given are another place than the scenes of the file.
-        table: Table that the command can't do without.
+        evaluate: Whether the command needs the table `evaluate`.
 
     Raises:
         FileMissingError: The file of `--config` is not there.
@@ -74,12 +76,10 @@ def load(rasters: Sequence[str] = (), *, elsewhere: bool = False, table: str = "
     if elsewhere and modalities:
         _forget_scenes(tables)
     _merge_scene(tables, _inside("scene", given), modalities)
-    if table:
-        tables.setdefault(table, {})
     for key, value in given.items():
         if not key.startswith("scene."):
             _put(tables, key, value)
-    _evaluate_on_scene(tables)
+    _find_labels(tables, needed=evaluate)
     options = ["the options"] if given or modalities or not file else []
     return make_config(tables, " and ".join([str(file), *options] if file else options))
 
@@ -160,14 +160,30 @@ def _share_fields(scene: dict[str, Any]) -> None:
         scene["test_labels"] = shared | scene["test_labels"]
 
 
-def _evaluate_on_scene(tables: dict[str, Any]) -> None:
-    """Labels to evaluate on, where none are named: the only scene's, those for testing first."""
-    table, scenes = tables.get("evaluate"), _scenes(tables) or []
-    if not isinstance(table, dict) or len(scenes) != 1:
-        return
-    labels, own = scenes[0].get("test_labels") or scenes[0].get("labels"), table.get("labels", {})
-    if isinstance(labels, dict) and isinstance(own, dict) and "path" not in own:
-        table["labels"] = labels | own
+def _find_labels(tables: dict[str, Any], *, needed: bool) -> None:
+    """Completes the table `evaluate`, whose labels need not be named in the file.
+
+    They may be an option, or those of the only scene, labels for testing first. Other commands
+    check the rest of the table, and get a stand-in that nobody reads.
+
+    Raises:
+        UsageError: The command evaluates, and there are none.
+    """
+    table = tables.setdefault("evaluate", {}) if needed else tables.get("evaluate")
+    if not isinstance(table, dict) or not isinstance(own := table.get("labels", {}), dict):
+        return  # `make_config` will say so
+    scenes = _scenes(tables) or []
+    scene = scenes[0] if len(scenes) == 1 else {}
+    labels = scene.get("test_labels") or scene.get("labels") or {}
+    if not needed:
+        labels = {"path": "."}
+    if "path" not in own and isinstance(labels, dict):
+        table["labels"] = own = labels | own
+    if "path" not in own:
+        raise UsageError(
+            "No ground truth was named.",
+            "Name it with --labels FILE, or put `labels` into m3amba.toml.",
+        )
 
 
 def _put(table: dict[str, Any], key: str, value: object) -> None:

@@ -12,9 +12,12 @@ _LONGEST = 12  # items of a list that are still written out
 
 def show_record(console: Console, title: str, record: Mapping[str, Any]) -> None:
     """Writes plain values as a list of two columns, and lists of records as tables below it."""
-    tables = {k: v for k, v in record.items() if is_records(v)}
-    values = {k: v for k, v in flatten(record).items() if k not in tables and v not in (None, "")}
-    grid = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    flat = flatten(record)
+    tables = {key: value for key, value in flat.items() if is_records(value)}
+    values = {k: v for k, v in flat.items() if k not in tables and v not in (None, "")}
+    grid = Table(
+        title=title or None, title_justify="left", show_header=False, box=None, pad_edge=False
+    )
     for key, value in values.items():
         grid.add_row(f"[dim]{escape(words(key))}[/]", escape(format_value(value)))
     console.print(grid)

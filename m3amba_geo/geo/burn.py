@@ -1,6 +1,7 @@
 """Features become pixels, and pixels become patches."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 from scipy import ndimage
+from shapely.geometry import mapping
 
 LINE, POLYGON = 1, 2  # dimensions
 _FIRST_COLLECTION = 4  # shapely's type ids from here on are collections of others
@@ -62,16 +64,20 @@ def burn(
     parts, ranks = _simple_parts(geometries[order])
     # Lines by all pixels they pass; GDAL takes one rule for a whole pass.
     touched = (shapely.get_dimensions(parts) == LINE) | all_touched
-    highest = np.zeros(grid.shape, dtype=np.uint32)
-    lowest = np.full(grid.shape, np.iinfo(np.uint32).max, dtype=np.uint32)
+    highest = np.zeros((), dtype=np.uint32)  # 0 where nothing is burned
+    lowest = ~highest  # less one: largest where nothing is burned
     for rule in (False, True):
-        shapes = list(zip(parts[touched == rule], ranks[touched == rule].tolist(), strict=True))
+        chosen = touched == rule
+        shapes = [*zip(map(mapping, parts[chosen]), ranks[chosen].tolist(), strict=True)]
         if shapes:
             up, down = (_rasterize(s, grid, rule) for s in (shapes, shapes[::-1]))
-            np.maximum(highest, up, out=highest)
-            np.minimum(lowest, down, out=lowest, where=down > 0)
+            down -= 1
+            # In place: rasters are large.
+            highest = np.maximum(highest, up, out=up)
+            lowest = np.minimum(lowest, down, out=down)
+    highest, lowest = (np.broadcast_to(ranks, grid.shape) for ranks in (highest, lowest))
     pixels = np.flatnonzero(highest)
-    top, bottom = highest.ravel()[pixels], lowest.ravel()[pixels]
+    top, bottom = highest.ravel()[pixels], lowest.ravel()[pixels] + 1
     ranked_codes = np.concatenate([[0], codes[order]]).astype(np.uint16)
     agree = ranked_codes[top] == ranked_codes[bottom]
 
@@ -85,7 +91,7 @@ def burn(
 
 
 def _rasterize(
-    shapes: list[tuple[shapely.Geometry, int]], grid: GeoBox, all_touched: bool
+    shapes: list[tuple[dict[str, Any], int]], grid: GeoBox, all_touched: bool
 ) -> NDArray[np.uint32]:
     burned: NDArray[np.uint32] = rasterize(
         shapes,

@@ -1,6 +1,7 @@
 """Where a grid lies, in its own coordinates and in those of labels, and whether the two meet."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -35,9 +36,16 @@ def name_of(crs: CRS | None) -> str:
 def outline(grid: GeoBox) -> shapely.Polygon:
     """The edge of a grid in its own coordinates; a rotated grid's is no upright box."""
     height, width = grid.shape
-    return shapely.Polygon(
-        [grid.affine * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
-    )
+    x, y = _to_world(grid, np.array([0, width, width, 0]), np.array([0, 0, height, height]))
+    return shapely.Polygon(np.stack([x, y], axis=1))
+
+
+def _to_world(
+    grid: GeoBox, columns: NDArray[Any], rows: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Moves pixel coordinates to the grid's; affine 2 and 3 each have their own way to write it."""
+    a, b, c, d, e, f = grid.affine[:6]
+    return a * columns + b * rows + c, d * columns + e * rows + f
 
 
 def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
@@ -47,8 +55,7 @@ def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
     """
     height, width = grid.shape
     columns, rows = np.meshgrid(np.linspace(0, width, 33), np.linspace(0, height, 33))
-    a = grid.affine
-    x, y = a.a * columns + a.b * rows + a.c, a.d * columns + a.e * rows + a.f
+    x, y = _to_world(grid, columns, rows)
     if crs is not None:
         x, y = Transformer.from_crs(crs_of(grid), crs, always_xy=True).transform(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):

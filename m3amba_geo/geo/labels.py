@@ -120,7 +120,8 @@ def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listene
         FileMissingError: The label file is missing.
         VectorUnreadableError: It can't be read, neither as vector nor as raster.
         UnknownFieldError: A field is not there, or which one holds the classes can't be told.
-        CRSMissingError: Of labels and grid one has a CRS, the other none.
+        CRSMissingError: Of labels and grid one has a CRS, the other none (a label raster of the
+            same size and geotransform needs none).
         NoOverlapError: Nothing lies on the grid.
         ClassMismatchError: No value on the grid is in the legend.
         NoLabelsError: No pixel gets a label.

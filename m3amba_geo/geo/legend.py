@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def make_legend(values: Iterable[LabelValue]) -> Legend:
 
     Integers 1..65535 are codes already. Otherwise classes are numbered from 1 in sorted order
     (integers first, by size), around codes that a legend file assigns. A value described twice
-    (two files) is one class, and so is a value that another one has for its name.
+    (two files) is one class, and so are a value without a name and one that has it for its name.
 
     Returns:
         Classes sorted by code.
@@ -71,7 +72,10 @@ def make_legend(values: Iterable[LabelValue]) -> Legend:
             known.code or value.code,
         )
     names = {value.name for value in merged.values() if value.name != value.original}
-    classes = sorted((v for v in merged.values() if v.original not in names), key=_order)
+    classes = sorted(
+        (v for v in merged.values() if v.original not in names or v.name not in ("", v.original)),
+        key=_order,
+    )
     codes = _codes(classes)
     titles = [value.name or value.original for value in classes]
     colors = fill_in(titles, [value.color for value in classes])
@@ -92,8 +96,8 @@ def match(legend: Legend, values: Sequence[str], names: Mapping[str, str]) -> ND
     Returns:
         Codes (N,) uint16; 0 where the legend has no such class.
     """
-    titles = [land_cover.name for land_cover in legend]
-    by_name = {entry.name: entry.code for entry in legend if titles.count(entry.name) == 1}
+    titles = Counter(entry.name for entry in legend)
+    by_name = {entry.name: entry.code for entry in legend if titles[entry.name] == 1}
     by_original = {entry.original: entry.code for entry in legend}
     codes = [
         by_name.get(names.get(value, ""), 0) or by_original.get(value, by_name.get(value, 0))

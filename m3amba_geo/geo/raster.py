@@ -51,7 +51,9 @@ class Raster:
             i for i, c in enumerate(self._file.colorinterp, 1) if c is not ColorInterp.alpha
         ]
         self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
-        self.bands = tuple(_band(self._file, i, alone=len(self._indexes) == 1) for i in self._indexes)
+        self.bands = tuple(
+            _band(self._file, i, alone=len(self._indexes) == 1) for i in self._indexes
+        )
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
         self._sources: list[tuple[Any, list[int]]] = [(self._file, self._indexes)]
@@ -145,9 +147,8 @@ def same_place(one: GeoBox, other: GeoBox) -> bool:
     if one.crs is not None and other.crs is not None and one.crs != other.crs:
         return False
     height, width = one.shape
-    to_pixels = ~one.affine
     for corner in ((0, 0), (width, 0), (0, height)):
-        x, y = to_pixels * (other.affine * corner)
+        x, y = one.wld2pix(*other.pix2wld(*corner))
         if max(abs(x - corner[0]), abs(y - corner[1])) > _SAME_PLACE:
             return False
     return True

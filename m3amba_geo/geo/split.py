@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from m3amba_geo.config import SplitConfig
-from m3amba_geo.errors import NoLabelsError, TooFewClassesError
+from m3amba_geo.errors import NoLabelsError
 from m3amba_geo.geo.labels import Labels
 
 Sides = NDArray[np.uint8]
@@ -65,9 +65,11 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
 
     Raises:
         NoLabelsError: No pixel is labelled.
-        TooFewClassesError: Fewer than two classes have pixels.
     """
-    _check(labels)
+    if not labels.codes.any():
+        raise NoLabelsError(
+            "No pixel is labelled.", "Check that labels and raster show the same place."
+        )
     sides = np.where(labels.codes > 0, np.uint8(Side.TRAIN), np.uint8(Side.NONE))
     wanted = [(Side.TEST, config.test), (Side.VALIDATION, config.validation)]
     wanted = [(side, share) for side, share in wanted if share > 0]
@@ -91,19 +93,6 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
         notes += _missing(sides, labels, side, by)
     untested = _absent(sides, labels, wanted[0][0])
     return Split(sides, tuple(notes), tuple(untested))
-
-
-def _check(labels: Labels) -> None:
-    codes = np.unique(labels.codes[labels.codes > 0]).tolist()
-    if not codes:
-        raise NoLabelsError(
-            "No pixel is labelled.", "Check that labels and raster show the same place."
-        )
-    if len(codes) < 2:
-        raise TooFewClassesError(
-            f"Only one class has labelled pixels: {_name(labels, codes[0])}. Two are needed.",
-            "Add labels of another class; check --field if there should be more.",
-        )
 
 
 def _unit(labels: Labels, config: SplitConfig) -> tuple[str, list[str]]:

@@ -23,7 +23,7 @@ Texts = NDArray[np.object_]
 
 # Numbers and measures that software adds by itself.
 BOOKKEEPING = {
-    "id", "fid", "gid", "oid", "uid", "uuid", "cat", "ogc_fid", "objectid", "objectid_1",
+    "id", "fid", "gid", "oid", "uid", "uuid", "cat", "ogc_fid", "gml_id", "objectid", "objectid_1",
     "area", "perimeter", "shape_area", "shape_leng", "shape_length", "shape__area",
     "shape__length", "globalid",
 }  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from m3amba_geo.errors import NoOverlapError
 from m3amba_geo.geo.align import Stack, valid_in_all
@@ -77,9 +78,7 @@ class Predictor:
     def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
         """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`."""
         tensors = [torch.from_numpy(patch).to(self.device) for patch in patches]
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"
-        ):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             _, fused = self.model(tensors)
         shares: Shares = fused.float().softmax(dim=1).cpu().numpy()
         return shares
@@ -89,9 +88,7 @@ class Predictor:
         return [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
 
 
-def map_rows(
-    stack: Stack, predictor: Predictor, stride: int, region: Region
-) -> Iterator[Rows]:
+def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) -> Iterator[Rows]:
     """Yields the finished rows of a region from its top to its bottom.
 
     Memory: `Q * P * W` sums and the pixels of one batch of windows.
@@ -115,9 +112,7 @@ def map_rows(
             yield sums.pop(finished)
 
 
-def _reaching(
-    firsts: NDArray[np.int64], patch: int, low: int, high: int
-) -> NDArray[np.int64]:
+def _reaching(firsts: NDArray[np.int64], patch: int, low: int, high: int) -> NDArray[np.int64]:
     return firsts[(firsts + patch > low) & (firsts < high)]
 
 
@@ -193,25 +188,18 @@ class _Sums:
         self._top = top
 
 
-def region_of(
-    shape: tuple[int, int], affine: object, bounds: tuple[float, float, float, float] | None
-) -> Region:
-    """Returns the pixels whose centres may lie within `(left, bottom, right, top)`.
-
-    Args:
-        shape: Height and width of the grid.
-        affine: Its geotransform, pixel to world.
-        bounds: In the grid's CRS; None is everything.
+def region_of(grid: GeoBox, bounds: tuple[float, float, float, float] | None) -> Region:
+    """Returns the pixels of a grid within `(left, bottom, right, top)` in its CRS.
 
     Raises:
         NoOverlapError: The bounds lie outside the grid.
     """
-    height, width = shape
+    height, width = grid.shape
     if bounds is None:
         return Region(0, 0, height, width)
     left, bottom, right, top = bounds
-    corners = [~affine * xy for xy in ((left, top), (right, top), (left, bottom), (right, bottom))]  # type: ignore[operator]
-    columns, rows = [c for c, _ in corners], [r for _, r in corners]
+    corners = [grid.wld2pix(x, y) for x in (left, right) for y in (bottom, top)]
+    columns, rows = zip(*corners, strict=True)
     region = Region(
         max(0, round(min(rows))),
         max(0, round(min(columns))),

@@ -57,9 +57,7 @@ class ClassifyResults:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-def run(
-    model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener
-) -> ClassifyResults:
+def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener) -> ClassifyResults:
     """Makes a map.
 
     Args:
@@ -87,7 +85,7 @@ def run(
     with ExitStack() as handles:
         stack = handles.enter_context(open_stack(scene, emit, manifest.modalities))
         _compare_resolution(stack, bundle, emit)
-        region = region_of(stack.grid.shape, stack.grid.affine, config.bounds)
+        region = region_of(stack.grid, config.bounds)
         grid = _part(stack.grid, region)
         _check_room(layers, region, predictor, config)
         mask = _mask(handles, config.mask, stack.grid)
@@ -161,9 +159,7 @@ def _check_room(
 ) -> None:
     """Makes sure that rows fit into memory and that the disk is not certain to run full."""
     height, width = region.shape
-    bytes_a_pixel = {
-        k: np.dtype(v.dtype).itemsize * len(v.names) for k, v in layers.items()
-    }
+    bytes_a_pixel = {k: np.dtype(v.dtype).itemsize * len(v.names) for k, v in layers.items()}
     waiting = sum(bytes_a_pixel.values()) * width * 2 * _TILE_ROWS
     sums = width * predictor.patch * (predictor.classes * 3 + 2) * 4
     need = (waiting + sums) / 2**20

@@ -191,9 +191,7 @@ def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
         found |= set(np.unique(scene.labels.codes[scene.split.sides == Side.TRAIN]).tolist())
     absent = [entry.name for entry in legend if entry.code not in found]
     if absent:
-        emit(
-            Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}.")
-        )
+        emit(Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}."))
     kept = tuple(entry for entry in legend if entry.code in found)
     if not kept:
         raise NoLabelsError(

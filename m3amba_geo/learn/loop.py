@@ -105,9 +105,7 @@ class _Run:
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.objective = Objective(
-            class_weights(
-                _pixels(patches, model.network.config.classes), config.class_balance
-            ),
+            class_weights(_pixels(patches, model.network.config.classes), config.class_balance),
             config.supervised,
             config.unsupervised,
         ).to(device)

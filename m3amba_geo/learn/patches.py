@@ -157,9 +157,7 @@ class Patches:
         side = self.patch
         stack = self.scenes[window.scene].stack
         pixels, valid = stack.read_cached(window.top, window.left, side, side)
-        patches = [
-            s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)
-        ]
+        patches = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
         everywhere = np.logical_and.reduce(valid)
         cut = np.full((side, side), UNLABELLED, np.int32)
         part = classes[window.top : window.top + side, window.left : window.left + side]

@@ -121,7 +121,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         if ending.status == "done":
             return results
         if ending.status == "cancelled":
-            raise QgsProcessingException(tr("Cancelled: nothing was written."))
+            raise QgsProcessingException(tr("Cancelled: no output was written."))
         for line in report.tail:
             feedback.reportError(line)
         raise QgsProcessingException(

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from osgeo import gdal
 from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
@@ -63,6 +64,7 @@ def processing(tmp_path_factory):
     yield processing
     plugin.unload()
     application.exitQgis()
+    gdal.AllRegister()  # QGIS took the drivers with it, and other tests read rasters
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""Selective scan over four directions (design/network.md, section 5), and the one place that picks a backend.
+"""Selective scan over four directions, and the one place that picks who does it.
 
-Letters: `B` batch, `H`, `W` sides of the token grid, `I` inner channels, `S` states, `K = 4` directions.
+Letters: `B` batch, `H`, `W` sides of the token grid, `I` inner channels, `S` states, `K = 4`
+directions.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,9 @@ def choose(name: ScanName, device: torch.device) -> str:
         if device.type != "cpu":
             raise ScanUnavailableError(f"The scan backend 'cpu' can't run on {device}.", _hint())
         if reason := cpu.why_not():
-            raise ScanUnavailableError(f"The scan backend 'cpu' does not run here: {reason}.", _hint())
+            raise ScanUnavailableError(
+                f"The scan backend 'cpu' does not run here: {reason}.", _hint()
+            )
     _chosen = name
     return _resolve(device, torch.float32)
 
@@ -52,8 +55,8 @@ def choose(name: ScanName, device: torch.device) -> str:
 def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
     """Scan a grid of tokens in four directions and sum the results in image order.
 
-    With `delta = softplus(dt)`, in each direction `h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t` and
-    `y_t = <C_t, h_t> + D u_t`. The directions are rows, columns, rows reversed, columns reversed.
+    In each direction `h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t`, `y_t = <C_t, h_t> + D u_t`,
+    with `delta = softplus(dt)`. The directions: rows, columns, rows reversed, columns reversed.
 
     Args:
         u: Input, (B, H, W, I).
@@ -78,4 +81,4 @@ def _resolve(device: torch.device, dtype: torch.dtype) -> str:
 
 def _hint() -> str:
     usable = [name for name, reason in availability().items() if not reason]
-    return f"Use --scan auto, or one of: {', '.join(usable)}. `m3amba-geo doctor` says what is missing."
+    return f"Use auto, or of these: {', '.join(usable)}. `m3amba-geo doctor` says what is missing."

@@ -1,18 +1,24 @@
 """Compiled kernels of the CPU scan: 16 adjacent channels at a time, one float32 vector each.
 
-Channels are last in memory and independent of each other, so 16 of them make a vector in which nothing is
-ever added across, while a token's `B_t` and `C_t` are scalars. The vector is an explicit type here, not
-left to LLVM's loop vectoriser: it becomes AVX-512, AVX2 or NEON registers whatever the optimiser thinks of
-aliasing, and compiles in a few seconds. Nothing but `contract` (fused multiply-add) of fast-math is used:
-NaN and infinity keep their meaning, and results do not depend on the optimiser's mood.
+Channels are last in memory and independent of each other, so 16 of them make a vector in which
+nothing is added across, while a token's `B_t` and `C_t` are scalars. The vector is an explicit type
+here, not left to LLVM's loop vectoriser: it becomes AVX-512, AVX2 or NEON registers whatever the
+optimiser makes of aliasing, and compiles in seconds. Of fast-math only `contract` (fused
+multiply-add) is used: NaN and infinity keep their meaning, and the order of every sum is fixed.
 
-It is all in one file because numba's disk cache watches the file of the kernel only: a change of a helper
-elsewhere would go unnoticed.
+All in one file because numba's disk cache watches only the file that a kernel is in. The compiled
+code goes to NUMBA_CACHE_DIR if set, else beside this file, else, where that is read-only, to the
+user's cache folder.
 
 Letters: `B` batch, `H`, `W` sides, `L = H*W` tokens, `N` chunks of 16 channels, `S` states, `K = 4`
-directions, `T` tokens of one block. Arrays are flat; the docstrings give the shape that they are flat of.
+directions, `T` tokens of a block, `M = L/T` blocks, rounded up. All arrays are flat; their shapes:
+`u`, `y` (B, L, N*16); `dt`, before softplus (K, B, L, N*16); `A2`, decay times log2 e (K, N, S, 16);
+`B`, `C` (B, L, K, S); `D` (K, N*16); `saved`, the states before blocks (B, N, K, M, S, 16).
+A gradient, `g` before the name, has the shape of its variable, behind an axis where one is named.
 """
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+
+# mypy: ignore-errors
+# (what numba compiles is typed by numba)
 # ruff: noqa: ANN001, ANN201, ANN202
 
 import operator
@@ -27,6 +33,7 @@ LANES = 16
 LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)
 
+_OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 
@@ -97,7 +104,7 @@ def _total(typing, value):
         kind = ir.FunctionType(_FLOAT, [_FLOAT, _FLOATS])
         name = f"llvm.vector.reduce.fadd.v{LANES}f32"
         function = cgutils.get_or_insert_function(builder.module, kind, name)
-        # Without leave to reassociate it would add lane after lane. The tree is the same every time.
+        # Without `reassoc` it would add lane after lane. The tree is the same every time.
         return builder.call(function, [ir.Constant(_FLOAT, 0.0), values[0]], fastmath=("reassoc",))
 
     return types.float32(_lanes), emit
@@ -135,7 +142,7 @@ _arithmetic(operator.mul, "fmul")
 _arithmetic(operator.truediv, "fdiv")
 
 
-# 2^f on [-1/2, 1/2], relative error 1e-7, and 1 at 0, so that no decay is no decay; highest power first.
+# 2^f on [-1/2, 1/2], relative error 1e-7, exact at 0: no decay is none. Highest power first.
 _EXP2 = (1.326472708e-3, 9.671512862e-3, 5.550733746e-2, 2.402224208e-1, 6.931469776e-1, 1.0)
 
 
@@ -146,7 +153,7 @@ def _exp2(typing, value):
     def emit(context, builder, signature, values):
         floor, shifter = _constant(-125.0), _constant(12582912.0)
         x = builder.select(builder.fcmp_ordered("<", values[0], floor), floor, values[0])
-        # Adding 1.5 * 2^23 rounds x to a whole number and leaves that in the lowest bits of the sum ...
+        # Adding 1.5 * 2^23 rounds x to an integer and leaves that in the lowest bits of the sum ...
         shifted = builder.fadd(x, shifter)
         rest = builder.fsub(x, builder.fsub(shifted, shifter))
         power = _constant(_EXP2[0])
@@ -174,195 +181,154 @@ def _softplus(x):
     return _larger(x, zero) + s * p
 
 
-@njit(inline="always")
-def _place(t, k, height, width):
-    """Image position of token t in direction k: rows, columns, and both reversed."""
-    p = height * width - 1 - t if k >= 2 else t
-    return (p % height) * width + p // height if k % 2 else p
+def _compiled(function):
+    """Compile to a kernel kept on disk, or, where numba finds no folder to write to, in memory."""
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        return njit(**_OPTIONS)(function)
 
 
-@njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
-def forward(jobs, grid, u, dt, A2, B, C, D, y, saved, scratch):
-    """Scan the jobs [start, stop), each one chunk of one sample, in all directions, one after the other.
+@njit(**_OPTIONS)
+def _zeros(vectors):
+    """Memory for vectors, aligned to them: one that straddles two cache lines costs double."""
+    memory = np.zeros((vectors + 1) * LANES, np.float32)
+    start = (-(memory.ctypes.data // 4)) % LANES
+    return memory[start : start + vectors * LANES]
 
-    Args:
-        jobs: start and stop; job = b * N + chunk.
-        grid: (batch, H, W, N, S, K, T).
-        u: (B, L, N*16).
-        dt: (K, B, L, N*16), before softplus.
-        A2: Decay times log2 e, (K, N, S, 16).
-        B: (B, L, K, S).
-        C: (B, L, K, S).
-        D: (K, N*16).
-        y: The result, (B, L, N*16).
-        saved: States before every T-th token, (B, N, K, L/T rounded up, S, 16); empty if not wanted.
-        scratch: (B*N, S + 3 T, 16).
-    """
-    batch, height, width, chunks, S, K, T = grid
+
+@njit(**_OPTIONS)
+def _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow):
+    """Of a block's tokens: place, delta and delta * u. Before the scan, so that loads overlap."""
+    batch, height, width, chunks, _, _, T = grid
     L = height * width
-    channels = chunks * LANES
-    tokens = np.empty(T, np.intp)
-    size = (S + 3 * T) * LANES
-    for job in range(jobs[0], jobs[1]):
-        b, chunk = job // chunks, job % chunks
-        h = job * size
-        delta, inflow, out = h + S * LANES, h + (S + T) * LANES, h + (S + 2 * T) * LANES
+    count = min(T, L - first)
+    for t in range(count):
+        p = L - 1 - first - t if k >= 2 else first + t  # directions 2 and 3 are reversed ...
+        place = (p % height) * width + p // height if k % 2 else p  # ... and 1 and 3 go by columns
+        tokens[t] = b * L + place
+        here = tokens[t] * chunks * LANES + column
+        step = _softplus(_load(dt, k * batch * L * chunks * LANES + here))
+        _store(delta, t * LANES, step)
+        _store(inflow, t * LANES, step * _load(u, here))
+    return count
+
+
+@_compiled
+def forward(start, stop, grid, u, dt, A2, B, C, D, y, saved):
+    """Scan chunks of samples, numbers b * N + chunk in [start, stop), direction after direction.
+
+    The grid is (B, H, W, N, S, K, T), y the result; saved is empty if states are not wanted.
+    """
+    _, height, width, chunks, S, K, T = grid
+    L = height * width
+    tokens, delta, inflow, h = np.empty(T, np.intp), _zeros(T), _zeros(T), _zeros(S)
+    for job in range(start, stop):
+        b, column = job // chunks, job % chunks * LANES
         for k in range(K):
-            scratch[h:delta] = 0
-            decay = (k * chunks + chunk) * S * LANES
-            skip = _load(D, k * channels + chunk * LANES)
+            decay = (k * chunks + job % chunks) * S * LANES
+            skip = _load(D, k * chunks * LANES + column)
+            h[:] = 0
             for first in range(0, L, T):
-                count = min(T, L - first)
                 if saved.size > 0:
                     at = ((job * K + k) * ((L + T - 1) // T) + first // T) * S * LANES
-                    saved[at : at + S * LANES] = scratch[h:delta]
-                # A pass of its own over the block, so that waiting for memory overlaps between tokens.
+                    saved[at : at + S * LANES] = h
+                count = _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow)
                 for t in range(count):
-                    token = b * L + _place(first + t, k, height, width)
-                    tokens[t] = token
-                    here = token * channels + chunk * LANES
-                    x = _load(u, here)
-                    step = _softplus(_load(dt, k * batch * L * channels + here))
-                    _store(scratch, delta + t * LANES, step)
-                    _store(scratch, inflow + t * LANES, step * x)
-                    sofar = skip * x
-                    if k > 0:
-                        sofar = sofar + _load(y, here)
-                    _store(scratch, out + t * LANES, sofar)
-                for t in range(count):
+                    here = tokens[t] * chunks * LANES + column
                     row = (tokens[t] * K + k) * S
-                    step = _load(scratch, delta + t * LANES)
-                    x = _load(scratch, inflow + t * LANES)
-                    sofar = _load(scratch, out + t * LANES)
+                    step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
+                    out = skip * _load(u, here)
+                    if k > 0:
+                        out = out + _load(y, here)
                     for n in range(S):
-                        decayed = _exp2(step * _load(A2, decay + n * LANES))
-                        decayed = decayed * _load(scratch, h + n * LANES)
-                        state = decayed + x * _splat(B[row + n])
-                        _store(scratch, h + n * LANES, state)
-                        sofar = sofar + state * _splat(C[row + n])
-                    _store(y, tokens[t] * channels + chunk * LANES, sofar)
+                        e = _exp2(step * _load(A2, decay + n * LANES))
+                        state = e * _load(h, n * LANES) + x * _splat(B[row + n])
+                        _store(h, n * LANES, state)
+                        out = out + state * _splat(C[row + n])
+                    _store(y, here, out)
 
 
-@njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
-def backward(jobs, grid, gy, u, dt, A2, B, C, D, saved, gu, gdt, gA, gB, gC, gD, scratch):
-    """Gradients of the jobs [start, stop), each one group of G chunks of one sample.
+@njit(**_OPTIONS)
+def _replay(count, k, decay, grid, tokens, delta, inflow, A2, B, e, h):
+    """Fill in a block's states, h (T+1, S, 16), from the first, and e = exp(delta A) (T, S, 16)."""
+    S, K = grid[4], grid[5]
+    for t in range(count):
+        row = (tokens[t] * K + k) * S
+        step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
+        for n in range(S):
+            at = (t * S + n) * LANES
+            et = _exp2(step * _load(A2, decay + n * LANES))
+            _store(e, at, et)
+            _store(h, at + S * LANES, et * _load(h, at) + x * _splat(B[row + n]))
 
-    Blocks are taken last to first. In each, the states are worked out again from the saved one; then
-    `gh_t = g_t C_t + e_{t+1} gh_{t+1}` runs backwards, with `e_t = exp(delta_t A)`. The sums over channels
-    that dB and dC need gather lane by lane over the chunks of the group, and across lanes once a block.
 
-    Args:
-        jobs: start and stop; job = b * groups + group.
-        grid: (batch, H, W, N, S, K, T, G).
-        gy: Gradient of y, (B, L, N*16).
-        u: As for `forward`, like all up to saved.
-        dt: (K, B, L, N*16).
-        A2: (K, N, S, 16).
-        B: (B, L, K, S).
-        C: (B, L, K, S).
-        D: (K, N*16).
-        saved: (B, N, K, L/T rounded up, S, 16).
-        gu: (B, L, N*16).
-        gdt: (K, B, L, N*16).
-        gA: (B, K, N, S, 16), for each sample, like gD.
-        gB: (groups, B, L, K, S), for each group, like gC.
-        gC: (groups, B, L, K, S).
-        gD: (B, K, N*16).
-        scratch: (jobs, (2 + 4 T) S + S + 6 T, 16).
+@njit(**_OPTIONS)
+def _reverse(t, row, decay, S, g, step, x, A2, B, C, e, h, gh, gA, ga, sumB, sumC):
+    """Take a token of a chunk backwards; return the gradients of inflow and, by log2 e, of delta."""
+    by_inflow = by_decay = _splat(np.float32(0))
+    for n in range(S):
+        lane, at = n * LANES, (t * S + n) * LANES
+        _store(sumC, at, _load(sumC, at) + g * _load(h, at + S * LANES))
+        ght = _load(gh, lane) + g * _splat(C[row + n])
+        _store(sumB, at, _load(sumB, at) + ght * x)
+        by_inflow = by_inflow + ght * _splat(B[row + n])
+        ght = ght * _load(e, at)
+        _store(gh, lane, ght)
+        by_exponent = ght * _load(h, at)
+        by_decay = by_decay + by_exponent * _load(A2, decay + lane)
+        _store(gA, ga + lane, _load(gA, ga + lane) + by_exponent * step)
+    return by_inflow, by_decay
+
+
+@_compiled
+def backward(start, stop, grid, G, gy, u, dt, A2, B, C, D, saved, gu, gdt, gA, gB, gC, gD):
+    """Gradients for groups of up to G chunks, numbers b * groups + group in [start, stop).
+
+    Blocks go last to first. In each, the states are worked out again from the saved one, then
+    `gh_t = g_t C_t + e_{t+1} gh_{t+1}` runs backwards. The sums over channels that gB and gC need
+    gather lane by lane over the chunks of a group, and across the lanes once a block; they come
+    for every group, (groups, B, L, K, S). gA and gD, zeros at first, come for every sample, (B, ...).
     """
-    batch, height, width, chunks, S, K, T, G = grid
-    L = height * width
-    channels = chunks * LANES
-    groups = (chunks + G - 1) // G
-    blocks = (L + T - 1) // T
-    tokens = np.empty(T, np.intp)
-    SV, TV = S * LANES, T * LANES
-    size = (G + 1 + 4 * T) * SV + 5 * TV
-    for job in range(jobs[0], jobs[1]):
+    batch, height, width, chunks, S, K, T = grid
+    L, channels, state = height * width, chunks * LANES, S * LANES
+    groups, blocks = (chunks + G - 1) // G, (L + T - 1) // T
+    tokens, delta, inflow = np.empty(T, np.intp), _zeros(T), _zeros(T)
+    e, h, sumB, sumC = _zeros(T * S), _zeros((T + 1) * S), _zeros(T * S), _zeros(T * S)
+    gh = _zeros(G * S)
+    for task in range((stop - start) * K * blocks):
+        job, k, block = start + task // (K * blocks), task // blocks % K, blocks - 1 - task % blocks
         b, group = job // groups, job % groups
-        gh = job * size
-        H = gh + G * SV
-        E = H + (T + 1) * SV
-        sumB = E + T * SV
-        sumC = sumB + T * SV
-        delta = sumC + T * SV
-        inflow, slope, ux, g = delta + TV, delta + 2 * TV, delta + 3 * TV, delta + 4 * TV
-        for k in range(K):
-            scratch[gh:H] = 0
-            for chunk in range(group * G, min(group * G + G, chunks)):
-                at = ((b * K + k) * chunks + chunk) * SV
-                gA[at : at + SV] = 0
-                at = (b * K + k) * channels + chunk * LANES
-                gD[at : at + LANES] = 0
-            for block in range(blocks - 1, -1, -1):
-                first = block * T
-                count = min(T, L - first)
-                scratch[sumB:delta] = 0
-                for t in range(count):
-                    tokens[t] = b * L + _place(first + t, k, height, width)
-                for chunk in range(group * G, min(group * G + G, chunks)):
-                    decay = (k * chunks + chunk) * SV
-                    at = ((b * chunks + chunk) * K + k) * blocks * SV + block * SV
-                    scratch[H : H + SV] = saved[at : at + SV]
-                    for t in range(count):
-                        here = tokens[t] * channels + chunk * LANES
-                        raw = _load(dt, k * batch * L * channels + here)
-                        step = _softplus(raw)
-                        x = _load(u, here)
-                        _store(scratch, delta + t * LANES, step)
-                        # sigmoid(x) = e^x / (1 + e^x) = exp(x - softplus(x))
-                        _store(scratch, slope + t * LANES, _exp2((raw - step) * _splat(LOG2_E)))
-                        _store(scratch, inflow + t * LANES, step * x)
-                        _store(scratch, ux + t * LANES, x)
-                        _store(scratch, g + t * LANES, _load(gy, here))
-                    for t in range(count):
-                        step = _load(scratch, delta + t * LANES)
-                        x = _load(scratch, inflow + t * LANES)
-                        row = (tokens[t] * K + k) * S
-                        for n in range(S):
-                            at = t * SV + n * LANES
-                            e = _exp2(step * _load(A2, decay + n * LANES))
-                            _store(scratch, E + at, e)
-                            state = e * _load(scratch, H + at) + x * _splat(B[row + n])
-                            _store(scratch, H + SV + at, state)
-                    ga = ((b * K + k) * chunks + chunk) * SV
-                    gd = (b * K + k) * channels + chunk * LANES
-                    mine = gh + (chunk - group * G) * SV
-                    skip = _load(D, k * channels + chunk * LANES)
-                    skipped = _load(gD, gd)
-                    for t in range(count - 1, -1, -1):
-                        step = _load(scratch, delta + t * LANES)
-                        x = _load(scratch, inflow + t * LANES)
-                        gyt = _load(scratch, g + t * LANES)
-                        row = (tokens[t] * K + k) * S
-                        by_inflow = _splat(np.float32(0))
-                        by_decay = _splat(np.float32(0))
-                        for n in range(S):
-                            at = t * SV + n * LANES
-                            sums = _load(scratch, sumC + at) + gyt * _load(scratch, H + SV + at)
-                            _store(scratch, sumC + at, sums)
-                            ghn = _load(scratch, mine + n * LANES) + gyt * _splat(C[row + n])
-                            _store(scratch, sumB + at, _load(scratch, sumB + at) + ghn * x)
-                            by_inflow = by_inflow + ghn * _splat(B[row + n])
-                            ghn = ghn * _load(scratch, E + at)
-                            _store(scratch, mine + n * LANES, ghn)
-                            q = ghn * _load(scratch, H + at)
-                            by_decay = by_decay + q * _load(A2, decay + n * LANES)
-                            _store(gA, ga + n * LANES, _load(gA, ga + n * LANES) + q * step)
-                        here = tokens[t] * channels + chunk * LANES
-                        x = _load(scratch, ux + t * LANES)
-                        skipped = skipped + gyt * x
-                        gut = step * by_inflow + skip * gyt
-                        if k > 0:
-                            gut = gut + _load(gu, here)
-                        _store(gu, here, gut)
-                        gstep = x * by_inflow + by_decay * _splat(LN_2)
-                        gstep = gstep * _load(scratch, slope + t * LANES)
-                        _store(gdt, k * batch * L * channels + here, gstep)
-                    _store(gD, gd, skipped)
-                for t in range(count):
-                    row = ((group * batch * L + tokens[t]) * K + k) * S
-                    for n in range(S):
-                        at = t * SV + n * LANES
-                        gB[row + n] = _total(_load(scratch, sumB + at))
-                        gC[row + n] = _total(_load(scratch, sumC + at))
+        if block == blocks - 1:
+            gh[:] = 0
+        sumB[:] = 0
+        sumC[:] = 0
+        count = 0
+        for chunk in range(group * G, min(group * G + G, chunks)):
+            column, decay = chunk * LANES, (k * chunks + chunk) * state
+            count = _steps(grid, b, k, block * T, column, u, dt, tokens, delta, inflow)
+            at = (((b * chunks + chunk) * K + k) * blocks + block) * state
+            h[:state] = saved[at : at + state]
+            _replay(count, k, decay, grid, tokens, delta, inflow, A2, B, e, h)
+            mine = gh[(chunk - group * G) * state : (chunk - group * G + 1) * state]
+            ga, gd = b * K * chunks * state + decay, (b * K + k) * channels + column
+            skip = _load(D, k * channels + column)
+            for t in range(count - 1, -1, -1):
+                here = tokens[t] * channels + column
+                there = k * batch * L * channels + here
+                g, x, step = _load(gy, here), _load(u, here), _load(delta, t * LANES)
+                by_inflow, by_decay = _reverse(
+                    t, (tokens[t] * K + k) * S, decay, S, g, step, _load(inflow, t * LANES),
+                    A2, B, C, e, h, mine, gA, ga, sumB, sumC,
+                )  # fmt: skip
+                _store(gD, gd, _load(gD, gd) + g * x)
+                gx = step * by_inflow + skip * g
+                _store(gu, here, gx + _load(gu, here) if k > 0 else gx)
+                # softplus' = sigmoid: e^x / (1 + e^x) = exp(x - softplus(x))
+                slope = _exp2((_load(dt, there) - step) * _splat(LOG2_E))
+                _store(gdt, there, (x * by_inflow + by_decay * _splat(LN_2)) * slope)
+        for t in range(count):
+            row = ((group * batch * L + tokens[t]) * K + k) * S
+            for n in range(S):
+                gB[row + n] = _total(_load(sumB, (t * S + n) * LANES))
+                gC[row + n] = _total(_load(sumC, (t * S + n) * LANES))

@@ -1,8 +1,11 @@
-"""The truth that every other backend is held against: plain torch, any device, autograd does the gradients.
+"""The truth that other backends are held against: plain torch, any device, gradients by autograd.
 
-Letters: `B` batch, `H`, `W` sides of the token grid, `L = H*W` tokens, `T` tokens of one piece, `I` inner
-channels, `S` states, `K = 4` directions.
+Letters: `B` batch, `H`, `W` sides of the token grid, `L = H*W` tokens, `T` tokens of one piece,
+`I` inner channels, `S` states, `K = 4` directions.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +23,7 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
     but overflows as soon as a state forgets within a piece.
     """
     height, width = u.shape[1:3]
-    dtype = torch.promote_types(u.dtype, torch.float32)
+    image_dtype, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     image, A, D = u.to(dtype), A.to(dtype), D.to(dtype)
     u = torch.stack([unroll(image, k) for k in range(DIRECTIONS)])  # (K, B, L, I)
     delta = torch.stack([unroll(dt[k].to(dtype), k) for k in range(DIRECTIONS)])  # (K, B, L, I)
@@ -30,24 +33,25 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
     )  # (K, B, L, S)
 
     state = torch.zeros(*u.shape[:2], *A.shape[1:], dtype=dtype, device=u.device)  # (K, B, I, S)
+    scan: Callable[..., tuple[Tensor, Tensor]] = _scan_piece
+    if torch.is_grad_enabled():
+        # What a piece holds for its backward pass is S times its input: it is worked out again.
+        scan = partial(checkpoint, scan, use_reentrant=False, preserve_rng_state=False)
     pieces = []
     for start in range(0, u.shape[2], PIECE):
         tokens = slice(start, start + PIECE)
         inputs = (state, u[:, :, tokens], delta[:, :, tokens], A, B[:, :, tokens], C[:, :, tokens])
-        # What a piece holds for its backward is S times its input: it is worked out again instead.
-        y, state = checkpoint(_scan_piece, *inputs, use_reentrant=False)
+        y, state = scan(*inputs)
         pieces.append(y)
     y = torch.cat(pieces, 2) + D[:, None, None] * u  # (K, B, L, I)
-    return sum(
-        (roll_up(y[k], k, height, width) for k in range(1, DIRECTIONS)),
-        roll_up(y[0], 0, height, width),
-    ).to(image.dtype)  # (B, H, W, I)
+    images = [roll_up(y[k], k, height, width) for k in range(DIRECTIONS)]
+    return torch.stack(images).sum(0).to(image_dtype)  # (B, H, W, I)
 
 
 def _scan_piece(
     h: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scan a run of tokens from the state h, (K, B, I, S); return y, (K, B, T, I), and the last state."""
+    """Scan a piece from the state h, (K, B, I, S); return y, (K, B, T, I), and the last state."""
     decay = torch.exp(delta[..., None] * A[:, None, None])  # (K, B, T, I, S)
     inflow = (delta * u)[..., None] * B[:, :, :, None]  # (K, B, T, I, S)
     states = []
@@ -68,5 +72,5 @@ def roll_up(tokens: Tensor, k: int, height: int, width: int) -> Tensor:
     if k >= 2:
         tokens = tokens.flip(1)
     if k % 2:
-        return tokens.unflatten(1, (width, height)).transpose(1, 2)  # (B, H, W, X)
-    return tokens.unflatten(1, (height, width))  # (B, H, W, X)
+        return tokens.reshape(-1, width, height, tokens.shape[2]).transpose(1, 2)  # (B, H, W, X)
+    return tokens.reshape(-1, height, width, tokens.shape[2])  # (B, H, W, X)

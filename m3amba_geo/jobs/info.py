@@ -1,0 +1,165 @@
+"""What files hold: a model's manifest, or the preflight table of rasters and labels."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+from pydantic import TypeAdapter
+
+from m3amba_geo import __version__
+from m3amba_geo.bundle import Manifest, read_manifest
+from m3amba_geo.config import LabelConfig
+from m3amba_geo.errors import FileMissingError, RasterUnreadableError
+from m3amba_geo.events import Listener, Started
+from m3amba_geo.files import checksum
+from m3amba_geo.geo.footprint import crs_of, name_of, outline
+from m3amba_geo.geo.labels import Legend, read_labels, read_legend
+from m3amba_geo.geo.raster import Raster, open_raster, same_place
+
+
+@dataclass(frozen=True)
+class RasterFacts:
+    """A raster in a line; `overlap` is the share of the first raster that it covers, 0..1."""
+
+    file: str
+    crs: str
+    width: int
+    height: int
+    pixel: str
+    bands: int
+    type: str
+    nodata: str
+    overlap: float
+    same_grid: bool
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """A class of a label file and its pixels on the first raster (None without a raster)."""
+
+    labels: str
+    code: int
+    name: str
+    color: str
+    pixels: int | None
+    parts: int | None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the files hold; empty parts were not asked for."""
+
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rasters: tuple[RasterFacts, ...] = ()
+    classes: tuple[ClassFacts, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON can hold it."""
+        found = {
+            "models": self.models,
+            "rasters": [asdict(raster) for raster in self.rasters],
+            "classes": [asdict(entry) for entry in self.classes],
+        }
+        return {key: value for key, value in found.items() if value}
+
+
+def run(files: Sequence[Path], emit: Listener) -> Info:
+    """Looks into models, rasters and label files.
+
+    The first raster is the reference: overlap and labelled pixels are told on its grid.
+
+    Raises:
+        M3ambaError: A file is missing or can't be read.
+    """
+    emit(Started("info", __version__))
+    for file in files:
+        if not file.exists():
+            raise FileMissingError(f"{file} is missing.", "Check the path and its spelling.")
+    models = [file for file in files if file.suffix.lower() == ".m3amba"]
+    with ExitStack() as handles:
+        rasters, vectors = [], []
+        for file in files:
+            if file in models:
+                continue
+            try:
+                rasters.append(handles.enter_context(open_raster(file)))
+            except RasterUnreadableError:
+                vectors.append(file)  # if it is no vector either, reading it will say so
+        grid = rasters[0].grid if rasters else None
+        return Info(
+            {str(model): _model(model, read_manifest(model)) for model in models},
+            tuple(_raster(raster, rasters[0].grid) for raster in rasters),
+            tuple(facts for file in vectors for facts in _classes(file, grid, emit)),
+        )
+
+
+def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
+    network = manifest.network
+    return {
+        "network": f"{network.size}: width {network.width}, depth {network.depth}, "
+        f"patch {network.patch}",
+        "modalities": [
+            {"name": m.name, "bands": len(m.bands), "listed": [str(band) for band in m.bands]}
+            for m in manifest.modalities
+        ],
+        "classes": [asdict(entry) for entry in manifest.legend],
+        "guide": "none" if manifest.guide is None else manifest.guide.architecture,
+        "crs": [name_of(crs_of(record.grid())) for record in manifest.grids],
+        "resolution": list(manifest.resolution),
+        "split": list(manifest.split),
+        "scores": manifest.scores,
+        "versions": manifest.versions,
+        "inputs": manifest.inputs,
+        "settings": TypeAdapter(dict[str, Any]).dump_python(manifest.settings, mode="json"),
+        "created": manifest.created,
+        "licence": manifest.licence,
+        "sha256": checksum(path),
+    }
+
+
+def _raster(raster: Raster, reference: GeoBox) -> RasterFacts:
+    height, width = raster.grid.shape
+    a, b, _, d, e, _ = raster.grid.affine[:6]
+    return RasterFacts(
+        file=raster.path.name,
+        crs=name_of(crs_of(raster.grid)),
+        width=width,
+        height=height,
+        pixel=f"{np.hypot(a, d):g} x {np.hypot(b, e):g}",
+        bands=len(raster.bands),
+        type=raster.dtype,
+        nodata=", ".join(dict.fromkeys("none" if n is None else f"{n:g}" for n in raster.nodata)),
+        overlap=_overlap(raster.grid, reference),
+        same_grid=same_place(raster.grid, reference),
+    )
+
+
+def _overlap(grid: GeoBox, reference: GeoBox) -> float:
+    """Returns the share of the reference that a grid covers; 0 where they can't be related."""
+    if same_place(grid, reference):
+        return 1.0
+    if grid.crs is None or reference.crs is None:
+        return 0.0
+    edge = outline(reference)
+    covered = grid.extent.to_crs(reference.crs).geom.intersection(edge)
+    return float(covered.area / edge.area)
+
+
+def _classes(path: Path, grid: GeoBox | None, emit: Listener) -> list[ClassFacts]:
+    config = LabelConfig(path)
+    legend: Legend = read_legend([config])
+    if grid is None:
+        return [ClassFacts(path.name, e.code, e.name, e.color, None, None) for e in legend]
+    labels = read_labels(config, grid, legend, emit)
+    facts = []
+    for entry in legend:
+        here = labels.codes == entry.code
+        parts = len(np.unique(labels.groups[here]))
+        facts.append(
+            ClassFacts(path.name, entry.code, entry.name, entry.color, int(here.sum()), parts)
+        )
+    return facts
