@@ -204,7 +204,7 @@ def _digest(manifest: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(manifest.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -184,7 +184,7 @@ class TrainConfig:
     size: Size = "tiny"
     patch: Annotated[int, Field(ge=8, le=128, multiple_of=4)] = 32
     epochs: Count | None = None
-    batch: Count = 16
+    batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     supervised: Annotated[float, Field(ge=0)] = 1.0

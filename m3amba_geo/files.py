@@ -44,7 +44,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`; a clean exit makes it `path`, anything else removes it.
+    """Yields a temporary name beside `path`; a clean exit makes it `path`, else it is removed.
 
     The file reaches the disk before it gets its name, so that a power loss leaves the old file or
     the new one, never half of one. The suffix is kept, since drivers go by it.

@@ -38,7 +38,7 @@ class Modality:
         parts = [raster.read(window) for raster in self.rasters]
         chosen = list(self.chosen)
         pixels = np.concatenate([p for p, _ in parts])[chosen]  # (C,h,w)
-        valid = np.concatenate([v for _, v in parts])[chosen].all(axis=0)  # (h,w)
+        valid = np.logical_and.reduce(np.concatenate([v for _, v in parts])[chosen])  # (h,w)
         return pixels, valid
 
 
@@ -206,7 +206,8 @@ def _bring_onto(raster: Raster, grid: GeoBox, scene: SceneConfig, emit: Listener
 
 def valid_in_all(valid: Sequence[Mask]) -> Mask:
     """Returns where every modality is valid, `(h, w)`."""
-    return np.logical_and.reduce(valid)
+    everywhere: Mask = np.logical_and.reduce(valid)
+    return everywhere
 
 
 def paths(scene: SceneConfig) -> list[Path]:

@@ -64,23 +64,23 @@ def used_on(areas: Sequence[TrainingArea], grid: GeoBox) -> Mask:
         if same_place(area.grid, grid):
             used |= area.used
         elif area.grid.crs is not None and grid.crs is not None:
-            used |= _warped(area, grid)
+            used |= _warped(area, grid, str(area.grid.crs.to_wkt()), str(grid.crs.to_wkt()))
     return used
 
 
-def _warped(area: TrainingArea, grid: GeoBox) -> Mask:
-    warped = np.zeros(grid.shape, np.uint8)
+def _warped(area: TrainingArea, grid: GeoBox, src_crs: str, dst_crs: str) -> Mask:
+    warped, any_touch = np.zeros((2, *grid.shape), np.uint8)
     where = {
         "src_transform": area.grid.affine,
-        "src_crs": str(area.grid.crs.to_wkt()),
+        "src_crs": src_crs,
         "dst_transform": grid.affine,
-        "dst_crs": str(grid.crs.to_wkt()),
+        "dst_crs": dst_crs,
     }
-    any_touch = np.zeros(grid.shape, np.uint8)
     source = area.used.astype(np.uint8)
     reproject(source, warped, resampling=Resampling.nearest, **where)
     reproject(source, any_touch, resampling=Resampling.max, **where)
-    return (warped | any_touch) > 0
+    touched: Mask = (warped | any_touch) > 0
+    return touched
 
 
 def pack(mask: Mask) -> NDArray[np.uint8]:

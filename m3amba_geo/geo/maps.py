@@ -5,6 +5,7 @@ pixels alone, not on how many rows came at a time.
 """
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from m3amba_geo.errors import OutputError
@@ -104,7 +105,11 @@ def open_map(layer: Layer, grid: GeoBox) -> Iterator[RowWriter]:
     }
     with whole(layer.path) as scratch:
         try:
-            with rasterio.open(scratch, "w", **profile) as file:
+            with warnings.catch_warnings():
+                # A grid without a place gives a map without one: `align.open_stack` has said so.
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                opened = rasterio.open(scratch, "w", **profile)
+            with opened as file:
                 for index, name in enumerate(layer.names, 1):
                     file.set_band_description(index, name)
                 if layer.legend:
@@ -120,7 +125,10 @@ def open_map(layer: Layer, grid: GeoBox) -> Iterator[RowWriter]:
 
 def _check_whole(path: Path) -> None:
     # GDAL may report a full disk only in its log when the last blocks are flushed on closing.
-    with rasterio.open(path) as file:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        opened = rasterio.open(path)
+    with opened as file:
         for _, window in file.block_windows(1):
             file.read(window=window)
 

@@ -4,6 +4,7 @@ A `Raster` is a file as it lies on disk: its place, its bands, windows of its pi
 validity. A pixel of a band is invalid where it is nodata, masked, transparent or not finite.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.enums import Resampling as GdalResampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
 from rasterio.windows import Window
@@ -232,7 +233,10 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
     if not path.exists() and not str(path).startswith("/vsi"):
         raise FileMissingError(f"{path} is missing.", "Check the path and its spelling.")
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():
+            # Rasters without a place are welcome; `align.open_stack` says so in our own words.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
     except RasterioError as error:
         raise _unreadable(path, error) from error
 

@@ -165,13 +165,13 @@ class _Sums:
         top = max(self._top, self._region.top)
         rows = slice(top - self._top, min(bottom, self._region.bottom) - self._top)
         total = np.maximum(self._total[rows], np.finfo(np.float32).tiny)
-        shares = self._sums[:, rows] / total
+        shares = (self._sums[:, rows] / total).astype(np.float32, copy=False)
         valid = self._valid[rows].copy()
         self._slide(bottom)
         return Rows(top, shares, valid)
 
     def _columns(self, left: int, width: int) -> tuple[slice, slice]:
-        """Returns where a window's columns fall in the region, and which of the window's they are."""
+        """Returns where a window's columns fall in the region, and which of its own they are."""
         low, high = max(left, self._region.left), min(left + width, self._region.right)
         first = self._region.left
         return slice(low - first, high - first), slice(low - left, high - left)

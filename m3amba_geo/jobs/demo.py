@@ -21,7 +21,7 @@ from m3amba_geo.config import (
     TrainConfig,
 )
 from m3amba_geo.errors import OutputFolderError
-from m3amba_geo.events import Artifact, Listener, Note, Started, ignore
+from m3amba_geo.events import Artifact, Event, Listener, Note, Started, ignore
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.labels import read_labels
@@ -76,11 +76,12 @@ def run(folder: Path, emit: Listener, *, epochs: int = _EPOCHS) -> DemoResults:
     settings = TrainConfig(
         out=folder / "model.m3amba", epochs=epochs, guide=GuideConfig(mode="none")
     )
-    train.run([scene], settings, emit, overwrite=True)
+    tell = _within(emit)
+    train.run([scene], settings, tell, overwrite=True)
     outputs = ClassifyConfig(
         out=folder / "map.tif", confidence=folder / "confidence.tif", overwrite=True
     )
-    classify.run(settings.out, scene, outputs, emit)
+    classify.run(settings.out, scene, outputs, tell)
     points = LabelConfig(data / "landsat96_points.gpkg", field="label")
     report = EvaluateConfig(
         labels=points,
@@ -89,7 +90,7 @@ def run(folder: Path, emit: Listener, *, epochs: int = _EPOCHS) -> DemoResults:
         overwrite=True,
     )
     emit(Note("The points and polygons show 1996, the image 2000: some disagreement is change."))
-    found = evaluate.run(outputs.out, report, emit)
+    found = evaluate.run(outputs.out, report, tell)
     picture = folder / "picture.png"
     _draw(scene, outputs.out, picture)
     emit(Artifact(str(picture), "picture"))
@@ -104,6 +105,16 @@ def run(folder: Path, emit: Listener, *, epochs: int = _EPOCHS) -> DemoResults:
         kappa=found.accuracy.kappa,
         points=found.accuracy.pixels,
     )
+
+
+def _within(emit: Listener) -> Listener:
+    """Passes on what the steps tell, but for their own beginnings."""
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, Started):
+            emit(event)
+
+    return tell
 
 
 def _copy_data(folder: Path) -> Path:

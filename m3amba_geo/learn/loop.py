@@ -126,7 +126,9 @@ class _Run:
                 self._validate()
                 self._save()
             self._report(loss)
-            if step + 1 == first + _REHEARSAL:
+            if step == first:
+                started = time.monotonic()  # the first step compiles and warms up
+            elif step == first + _REHEARSAL:
                 self._foresee((time.monotonic() - started) / _REHEARSAL)
         scores = self._final_scores()
         return Fitted(self.best, scores, self.position.step, self.position.best_step)
@@ -163,20 +165,21 @@ class _Run:
         return nullcontext()
 
     def _validate(self) -> None:
-        if not self.windows:
-            self.best = self.average
-            self.position = replace(self.position, best_step=self.position.step)
+        if not self.windows:  # nothing to choose by: the latest is kept
+            self._keep()
             return
         truth, predicted = self._predict(self.average, self.windows)
         score = float((truth == predicted).mean())
         self.emit(Metric("validation_overall_accuracy", score, self.position.step))
         if score >= self.position.best_score:
-            self.best = {name: tensor.clone() for name, tensor in self.average.items()}
-            self.position = replace(
-                self.position, best_step=self.position.step, best_score=score, misses=0
-            )
+            self._keep()
+            self.position = replace(self.position, best_score=score, misses=0)
         else:
             self.position = replace(self.position, misses=self.position.misses + 1)
+
+    def _keep(self) -> None:
+        self.best = {name: tensor.clone() for name, tensor in self.average.items()}
+        self.position = replace(self.position, best_step=self.position.step)
 
     @torch.no_grad()
     def _predict(
@@ -293,7 +296,8 @@ def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:
 
 def _decay_groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
     """Parts parameters by whether weight decay is usual for them (network.md, section 7)."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             last = name.rpartition(".")[2]

@@ -199,7 +199,7 @@ def disturb(patch: Pixels, rng: np.random.Generator, config: TrainConfig) -> Pix
     strength = config.noise * rng.random()
     patch = patch + strength * rng.standard_normal(patch.shape, np.float32)
     patch += config.noise * rng.standard_normal((bands, 1, 1), np.float32)
-    silent = rng.random(bands) < config.band_dropout
+    silent = np.less(rng.random(bands), config.band_dropout)
     if not silent.all():
         patch[silent] = 0
     return patch

@@ -46,7 +46,7 @@ class FuseBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """A block of a modality's stream x, crossed with the fusion stream z (network.md, section 4)."""
+    """A block of a modality's stream x, crossed with the fusion stream z (section 4)."""
 
     def __init__(self, width: int, states: int, drop_path: float) -> None:
         super().__init__()

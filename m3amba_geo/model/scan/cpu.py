@@ -63,14 +63,11 @@ class _CrossScan(torch.autograd.Function):
         K, _, S = A.shape
         chunks, blocks = channels // LANES, -(-height * width // BLOCK)
         grid = (batch, height, width, chunks, S, K, BLOCK)
-        A2 = (
-            (A * LOG2_E).unflatten(1, (chunks, LANES)).transpose(2, 3).contiguous()
-        )  # (K, N, S, 16)
-        saved = torch.empty(
-            batch * chunks * keep, K, blocks, S, LANES
-        )  # (B*N, K, M, S, 16) or empty
+        A2 = (A * LOG2_E).view(K, chunks, LANES, S).transpose(2, 3).contiguous()  # (K, N, S, 16)
+        # Nothing is saved where no gradient is wanted.
+        saved = torch.empty(batch * chunks * keep, K, blocks, S, LANES)  # (B*N, K, M, S, 16)
         y = torch.empty_like(u)
-        _share(kernels.forward, batch * chunks, (grid,), u, dt, A2, B, C, D, y, saved)
+        _share(kernels.forward, batch * chunks, (grid, GROUP), u, dt, A2, B, C, D, y, saved)
         ctx.save_for_backward(u, dt, A2, B, C, D, saved)
         ctx.grid = grid
         return y

@@ -12,9 +12,9 @@ user's cache folder.
 
 Letters: `B` batch, `H`, `W` sides, `L = H*W` tokens, `N` chunks of 16 channels, `S` states, `K = 4`
 directions, `T` tokens of a block, `M = L/T` blocks, rounded up. All arrays are flat; their shapes:
-`u`, `y` (B, L, N*16); `dt`, before softplus (K, B, L, N*16); `A2`, decay times log2 e (K, N, S, 16);
+`u`, `y` (B, L, N*16); `dt`, not yet softplus (K, B, L, N*16); `A2`, A log2 e (K, N, S, 16);
 `B`, `C` (B, L, K, S); `D` (K, N*16); `saved`, the states before blocks (B, N, K, M, S, 16).
-A gradient, `g` before the name, has the shape of its variable, behind an axis where one is named.
+A gradient, `g` before the name, has its variable's shape, after an axis where one is named.
 """
 
 # mypy: ignore-errors
@@ -110,22 +110,11 @@ def _total(typing, value):
     return types.float32(_lanes), emit
 
 
-@intrinsic
-def _larger(typing, left, right):
-    """The larger of two, lane by lane; NaN on the left stays."""
-
-    def emit(context, builder, signature, values):
-        left, right = values
-        return builder.select(builder.fcmp_ordered("<", left, right), right, left)
-
-    return _lanes(_lanes, _lanes), emit
-
-
-def _arithmetic(symbol, instruction):
+def _binary(symbol, build):
     @intrinsic
     def compute(typing, left, right):
         def emit(context, builder, signature, values):
-            return getattr(builder, instruction)(*values, flags=("contract",))
+            return build(builder, *values)
 
         return _lanes(_lanes, _lanes), emit
 
@@ -136,10 +125,17 @@ def _arithmetic(symbol, instruction):
         return None
 
 
-_arithmetic(operator.add, "fadd")
-_arithmetic(operator.sub, "fsub")
-_arithmetic(operator.mul, "fmul")
-_arithmetic(operator.truediv, "fdiv")
+def _larger(builder, left, right):
+    """Lane by lane; NaN on the left stays."""
+    return builder.select(builder.fcmp_ordered("<", left, right), right, left)
+
+
+_FUSED = {"flags": ("contract",)}
+_binary(operator.add, lambda builder, left, right: builder.fadd(left, right, **_FUSED))
+_binary(operator.sub, lambda builder, left, right: builder.fsub(left, right, **_FUSED))
+_binary(operator.mul, lambda builder, left, right: builder.fmul(left, right, **_FUSED))
+_binary(operator.truediv, lambda builder, left, right: builder.fdiv(left, right))
+_binary(max, _larger)
 
 
 # 2^f on [-1/2, 1/2], relative error 1e-7, exact at 0: no decay is none. Highest power first.
@@ -152,14 +148,14 @@ def _exp2(typing, value):
 
     def emit(context, builder, signature, values):
         floor, shifter = _constant(-125.0), _constant(12582912.0)
-        x = builder.select(builder.fcmp_ordered("<", values[0], floor), floor, values[0])
+        x = _larger(builder, values[0], floor)
         # Adding 1.5 * 2^23 rounds x to an integer and leaves that in the lowest bits of the sum ...
         shifted = builder.fadd(x, shifter)
         rest = builder.fsub(x, builder.fsub(shifted, shifter))
         power = _constant(_EXP2[0])
         for coefficient in _EXP2[1:]:
-            power = builder.fmul(power, rest, flags=("contract",))
-            power = builder.fadd(power, _constant(coefficient), flags=("contract",))
+            power = builder.fmul(power, rest, **_FUSED)
+            power = builder.fadd(power, _constant(coefficient), **_FUSED)
         # ... from where it is added to the exponent of 2^rest.
         exponent = builder.shl(builder.bitcast(shifted, _INTS), _constant(23, _INTS))
         return builder.bitcast(builder.add(builder.bitcast(power, _INTS), exponent), _FLOATS)
@@ -171,14 +167,14 @@ def _exp2(typing, value):
 def _softplus(x):
     """log(1 + e^x) = max(x, 0) + log(1 + z), z = e^-|x|, the latter as 2 artanh(z / (2 + z))."""
     zero = _splat(np.float32(0))
-    z = _exp2((zero - _larger(x, zero - x)) * _splat(LOG2_E))
+    z = _exp2((zero - max(x, zero - x)) * _splat(LOG2_E))
     s = z / (_splat(np.float32(2)) + z)
     q = s * s
     p = _splat(np.float32(0.2817833702)) * q + _splat(np.float32(0.2796060263))
     p = p * q + _splat(np.float32(0.4002491026))
     p = p * q + _splat(np.float32(0.6666631468))
     p = p * q + _splat(np.float32(2))
-    return _larger(x, zero) + s * p
+    return max(x, zero) + s * p
 
 
 def _compiled(function):
@@ -214,44 +210,60 @@ def _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow):
     return count
 
 
-@_compiled
-def forward(start, stop, grid, u, dt, A2, B, C, D, y, saved):
-    """Scan chunks of samples, numbers b * N + chunk in [start, stop), direction after direction.
+@njit(**_OPTIONS)
+def _scan(count, k, column, decay, grid, tokens, delta, inflow, u, A2, B, C, D, y, h):
+    """Take one chunk through a block, from the state h (S, 16), which becomes the last one."""
+    chunks, S, K = grid[3], grid[4], grid[5]
+    skip = _load(D, k * chunks * LANES + column)
+    for t in range(count):
+        here = tokens[t] * chunks * LANES + column
+        row = (tokens[t] * K + k) * S
+        step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
+        out = skip * _load(u, here)
+        if k > 0:
+            out = out + _load(y, here)
+        for n in range(S):
+            e = _exp2(step * _load(A2, decay + n * LANES))
+            state = e * _load(h, n * LANES) + x * _splat(B[row + n])
+            _store(h, n * LANES, state)
+            out = out + state * _splat(C[row + n])
+        _store(y, here, out)
 
+
+@_compiled
+def forward(start, stop, grid, G, u, dt, A2, B, C, D, y, saved):
+    """Scan the chunks of samples numbered b * N + chunk in [start, stop).
+
+    Up to G chunks of a sample go through a block before any goes on to the next: they share B_t,
+    C_t and pages of memory, without which a large grid takes twice the time a token.
     The grid is (B, H, W, N, S, K, T), y the result; saved is empty if states are not wanted.
     """
     _, height, width, chunks, S, K, T = grid
-    L = height * width
-    tokens, delta, inflow, h = np.empty(T, np.intp), _zeros(T), _zeros(T), _zeros(S)
-    for job in range(start, stop):
-        b, column = job // chunks, job % chunks * LANES
+    L, state = height * width, S * LANES
+    tokens, delta, inflow, h = np.empty(T, np.intp), _zeros(T), _zeros(T), _zeros(G * S)
+    while start < stop:
+        b, many = start // chunks, min(G, stop - start, chunks - start % chunks)
         for k in range(K):
-            decay = (k * chunks + job % chunks) * S * LANES
-            skip = _load(D, k * chunks * LANES + column)
             h[:] = 0
             for first in range(0, L, T):
-                if saved.size > 0:
-                    at = ((job * K + k) * ((L + T - 1) // T) + first // T) * S * LANES
-                    saved[at : at + S * LANES] = h
-                count = _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow)
-                for t in range(count):
-                    here = tokens[t] * chunks * LANES + column
-                    row = (tokens[t] * K + k) * S
-                    step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
-                    out = skip * _load(u, here)
-                    if k > 0:
-                        out = out + _load(y, here)
-                    for n in range(S):
-                        e = _exp2(step * _load(A2, decay + n * LANES))
-                        state = e * _load(h, n * LANES) + x * _splat(B[row + n])
-                        _store(h, n * LANES, state)
-                        out = out + state * _splat(C[row + n])
-                    _store(y, here, out)
+                for i in range(many):
+                    job, chunk = start + i, start % chunks + i
+                    column, decay = chunk * LANES, (k * chunks + chunk) * state
+                    mine = h[i * state : (i + 1) * state]
+                    if saved.size > 0:
+                        at = ((job * K + k) * ((L + T - 1) // T) + first // T) * state
+                        saved[at : at + state] = mine
+                    count = _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow)
+                    # fmt: off
+                    _scan(count, k, column, decay, grid, tokens, delta, inflow,
+                          u, A2, B, C, D, y, mine)
+                    # fmt: on
+        start += many
 
 
 @njit(**_OPTIONS)
 def _replay(count, k, decay, grid, tokens, delta, inflow, A2, B, e, h):
-    """Fill in a block's states, h (T+1, S, 16), from the first, and e = exp(delta A) (T, S, 16)."""
+    """Fill in the states of a block, h (T+1, S, 16), from the first, and e, exp(delta A)."""
     S, K = grid[4], grid[5]
     for t in range(count):
         row = (tokens[t] * K + k) * S
@@ -265,7 +277,7 @@ def _replay(count, k, decay, grid, tokens, delta, inflow, A2, B, e, h):
 
 @njit(**_OPTIONS)
 def _reverse(t, row, decay, S, g, step, x, A2, B, C, e, h, gh, gA, ga, sumB, sumC):
-    """Take a token of a chunk backwards; return the gradients of inflow and, by log2 e, of delta."""
+    """Take one token backwards; return the gradients of inflow and, by log2 e, of delta."""
     by_inflow = by_decay = _splat(np.float32(0))
     for n in range(S):
         lane, at = n * LANES, (t * S + n) * LANES
@@ -288,7 +300,7 @@ def backward(start, stop, grid, G, gy, u, dt, A2, B, C, D, saved, gu, gdt, gA, g
     Blocks go last to first. In each, the states are worked out again from the saved one, then
     `gh_t = g_t C_t + e_{t+1} gh_{t+1}` runs backwards. The sums over channels that gB and gC need
     gather lane by lane over the chunks of a group, and across the lanes once a block; they come
-    for every group, (groups, B, L, K, S). gA and gD, zeros at first, come for every sample, (B, ...).
+    for every group, (groups, B, L, K, S). gA and gD, zeros at first, come for every sample.
     """
     batch, height, width, chunks, S, K, T = grid
     L, channels, state = height * width, chunks * LANES, S * LANES

@@ -1,0 +1,1 @@
+"""Recipes and scripts that reproduce the numbers the project claims."""
