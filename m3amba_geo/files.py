@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from m3amba_geo.errors import (
     OutputFolderError,
 )
 
+ScratchOf = Callable[[Path], Path]
+"""Gives an output its temporary name."""
+
 _SAMPLE = 1 << 20  # bytes read from either end of a large file for its fingerprint
 
 
@@ -24,6 +27,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputFolderError: The folder is missing or not writable.
         OutputExistsError: The file exists and may not be replaced.
+        OutputError: There is a folder of that name.
     """
     folder = path.resolve().parent
     if not folder.is_dir():
@@ -36,6 +40,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             pass
     except OSError as error:
         raise output_error(error, path) from error
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder.", "Name a file for the output.")
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already.", "Add --overwrite to replace it, or name another output."
@@ -46,22 +52,43 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; a clean exit makes it `path`, else it is removed.
 
-    The file reaches the disk before it gets its name, so that a power loss leaves the old file or
-    the new one, never half of one. The suffix is kept, since drivers go by it.
+    Raises:
+        OutputError: Writing failed (disk full, no permission), whatever library said so.
+    """
+    with together() as scratch_of:
+        yield scratch_of(path)
+
+
+@contextmanager
+def together() -> Iterator[ScratchOf]:
+    """Yields a function that gives outputs temporary names; a clean exit makes all real, else none.
+
+    Files reach the disk before they get their names, so that a power loss leaves the old ones or
+    the new ones, never half of one. Suffixes are kept, since drivers go by them.
 
     Raises:
         OutputError: Writing failed (disk full, no permission), whatever library said so.
     """
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    scratches: dict[Path, Path] = {}
+
+    def scratch_of(path: Path) -> Path:
+        target = path.resolve()  # a link stays a link
+        name = f".{target.stem}.{os.getpid()}.part{target.suffix}"
+        return scratches.setdefault(target, target.with_name(name))
+
     try:
-        yield scratch
-        with scratch.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        scratch.replace(path)
+        yield scratch_of
+        for scratch in scratches.values():
+            with scratch.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        for target, scratch in scratches.items():
+            scratch.replace(target)
     except OSError as error:
-        raise output_error(error, path) from error
+        blamed = [t for t, s in scratches.items() if str(s) == error.filename] or [*scratches]
+        raise output_error(error, blamed[0]) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        for scratch in scratches.values():
+            scratch.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,11 +124,15 @@ def checksum(path: Path) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Returns a name for a file's content that is cheap for any size.
+    """Returns a name for a file's or folder's content that is cheap for any size.
 
-    It is the SHA-256 of the size and of the first and last MiB: enough to notice another file,
-    not proof against someone who wants to deceive.
+    Of a file it is the SHA-256 of the size and of the first and last MiB: enough to notice another
+    file, not proof against someone who wants to deceive.
     """
+    if path.is_dir():  # a file geodatabase, for example
+        parts = sorted(part for part in path.rglob("*") if part.is_file())
+        lines = [f"{part.relative_to(path).as_posix()} {fingerprint(part)}\n" for part in parts]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     size = path.stat().st_size
     digest = hashlib.sha256(size.to_bytes(8, "little"))
     with path.open("rb") as handle:

@@ -1,5 +1,6 @@
 """A tiny place for tests: two modalities, three classes, polygons in another CRS, all seeded."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import rasterio
 from affine import Affine
 from shapely.geometry import box
 
-from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch loads
+
+from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig  # noqa: E402
 
 NAMES = ("forest", "meadow", "water")
 HEIGHT, WIDTH = 72, 96

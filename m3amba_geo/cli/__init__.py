@@ -1,6 +1,7 @@
 """The command line: one file a command, all of them loaded only when they are asked for."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 success, 1 internal error, 2 usage, 3 data or machine, 130 cancelled.
     """
+    # OpenMP's idle threads must sleep, not spin, while the scan's own threads work: on a machine
+    # with other work to do, spinning made a training step eight times slower. Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with Session(json=_wants_json(given)) as session:
         return session.guard(lambda: _invoke(given, session))

@@ -1,9 +1,10 @@
 """The only file that writes rasters: maps, their colours, names and styles.
 
-A GeoTIFF is written top to bottom in whole rows of tiles, by one writer: its bytes depend on the
-pixels alone, not on how many rows came at a time.
+A GeoTIFF is written top to bottom, one row of tiles at a time, by one writer: its bytes depend on
+the pixels alone, not on how many rows came at a time.
 """
 
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from m3amba_geo.errors import OutputError
-from m3amba_geo.files import disk_full, whole, write_text
+from m3amba_geo.files import ScratchOf, disk_full
 from m3amba_geo.geo.labels import LandCover, Legend
 
 _TILE = 256
@@ -52,42 +53,60 @@ class Layer:
 
 
 class RowWriter:
-    """Takes rows from the top and writes them in whole rows of tiles."""
+    """Takes rows from the top and writes them one row of tiles at a time."""
 
     def __init__(self, file: Any, layer: Layer) -> None:  # noqa: ANN401 - rasterio has no types
         self._file = file
-        self._layer = layer
-        self._pending: list[NDArray[Any]] = []
+        self._tiles = np.empty((len(layer.names), _TILE, file.width), layer.dtype)
+        self._filled = 0  # rows of `_tiles`
         self._written = 0
 
     def append(self, rows: NDArray[Any]) -> None:
         """Takes the next rows, `(h, W)` or `(bands, h, W)`.
 
         Raises:
-            OutputError: The disk is full or fails.
+            RasterioError: The disk is full or fails; `open_map` explains it.
+            ValueError: There are more rows than the map has.
         """
-        rows = rows.reshape(len(self._layer.names), -1, self._file.width)
-        self._pending.append(rows.astype(self._layer.dtype, copy=False))
-        waiting = sum(part.shape[1] for part in self._pending)
-        last = self._written + waiting == self._file.height
-        if waiting < _TILE and not last:
-            return
-        block = np.concatenate(self._pending, axis=1)  # (bands, waiting, W)
-        ready = waiting if last else waiting // _TILE * _TILE
-        window = Window(0, self._written, self._file.width, ready)
-        self._file.write(block[:, :ready], window=window)
-        self._written += ready
-        self._pending = [block[:, ready:].copy()] if ready < waiting else []
+        bands, _, width = self._tiles.shape
+        rows = rows.reshape(bands, -1, width)
+        if self._written + self._filled + rows.shape[1] > self._file.height:
+            raise ValueError(f"The map has {self._file.height} rows; more came.")
+        while rows.shape[1] > 0:
+            full = min(_TILE, self._file.height - self._written)
+            taken = rows[:, : full - self._filled]
+            rows = rows[:, taken.shape[1] :]
+            self._tiles[:, self._filled : self._filled + taken.shape[1]] = taken
+            self._filled += taken.shape[1]
+            if self._filled == full:
+                self._file.write(
+                    self._tiles[:, :full], window=Window(0, self._written, width, full)
+                )
+                self._written += full
+                self._filled = 0
+
+    def check_complete(self) -> None:
+        """Makes sure that every row has come.
+
+        Raises:
+            ValueError: Rows are missing.
+        """
+        if self._written < self._file.height:
+            came = self._written + self._filled
+            raise ValueError(f"{came} rows came for a map of {self._file.height}.")
 
 
 @contextmanager
-def open_map(layer: Layer, grid: GeoBox) -> Iterator[RowWriter]:
-    """Yields a writer for a GeoTIFF on `grid`; the file gets its name when all rows are in.
+def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowWriter]:
+    """Yields a writer for a GeoTIFF on `grid`; class names are written beside it.
+
+    The files have temporary names from `files.together`, which makes them real or removes them.
 
     Raises:
-        OutputError: The disk is full or fails; nothing is left behind.
+        OutputError: The disk is full or fails.
     """
     height, width = grid.shape
+    scratch = scratch_of(layer.path)
     profile = {
         "driver": "GTiff",
         "height": height,
@@ -103,24 +122,33 @@ def open_map(layer: Layer, grid: GeoBox) -> Iterator[RowWriter]:
         "compress": "deflate",
         "bigtiff": "if_safer",
     }
-    with whole(layer.path) as scratch:
-        try:
-            with warnings.catch_warnings():
-                # A grid without a place gives a map without one: `align.open_stack` has said so.
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                opened = rasterio.open(scratch, "w", **profile)
-            with opened as file:
-                for index, name in enumerate(layer.names, 1):
-                    file.set_band_description(index, name)
-                if layer.legend:
-                    file.write_colormap(1, _color_table(layer.legend))
-                    file.update_tags(1, **{f"CLASS_{e.code}": e.name for e in layer.legend})
-                yield RowWriter(file, layer)
-            _check_whole(scratch)
-        except RasterioError as error:
-            raise _write_error(error, layer.path) from error
+    try:
+        with warnings.catch_warnings():
+            # A grid without a place gives a map without one: `align.open_stack` has said so.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            opened = rasterio.open(scratch, "w", **profile)
+        with opened as file:
+            for index, name in enumerate(layer.names, 1):
+                file.set_band_description(index, name)
+            if layer.legend:
+                file.write_colormap(1, _color_table(layer.legend))
+                file.update_tags(1, **{f"CLASS_{e.code}": e.name for e in layer.legend})
+            writer = RowWriter(file, layer)
+            yield writer
+            writer.check_complete()
+        _check_whole(scratch)
+    except RasterioError as error:
+        raise _write_error(error, layer.path) from error
     if layer.legend:
-        _write_names(layer.path, layer.legend)
+        names = layer.path.with_name(layer.path.name + ".aux.xml")
+        scratch_of(names).write_text(_category_names(layer.legend), encoding="utf-8")
+
+
+def drop_stale(layer: Layer) -> None:
+    """Removes what GDAL and QGIS have kept of an older file of that name: overviews, statistics."""
+    suffixes = (".ovr", ".msk") if layer.legend else (".ovr", ".msk", ".aux.xml")
+    for suffix in suffixes:
+        layer.path.with_name(layer.path.name + suffix).unlink(missing_ok=True)
 
 
 def _check_whole(path: Path) -> None:
@@ -159,19 +187,24 @@ def colorize(codes: NDArray[np.uint16], legend: Legend) -> NDArray[np.uint8]:
     return table[codes]
 
 
-def _write_names(path: Path, legend: Legend) -> None:
-    """Writes class names where GDAL looks for them: the persistent auxiliary metadata."""
+def _category_names(legend: Legend) -> str:
+    """Returns class names as GDAL keeps them: its persistent auxiliary metadata."""
     root = Xml.Element("PAMDataset")
     band = Xml.SubElement(root, "PAMRasterBand", band="1")
     names = Xml.SubElement(band, "CategoryNames")
-    by_code = {entry.code: entry.name for entry in legend}
+    by_code = {entry.code: _xml_text(entry.name) for entry in legend}
     for code in range(max(by_code) + 1):
         Xml.SubElement(names, "Category").text = by_code.get(code, "")
-    write_text(path.with_name(path.name + ".aux.xml"), Xml.tostring(root, encoding="unicode"))
+    return Xml.tostring(root, encoding="unicode")
 
 
-def write_style(path: Path, legend: Legend) -> Path:
-    """Writes a QGIS style (QML) beside a map of codes and returns its path."""
+def style_path(map_path: Path) -> Path:
+    """Returns where QGIS looks for the style of a map."""
+    return map_path.with_suffix(".qml")
+
+
+def style(legend: Legend) -> str:
+    """Returns a QGIS style (QML) for a map of codes."""
     root = Xml.Element("qgis", version="3.22.0", styleCategories="AllStyleCategories")
     pipe = Xml.SubElement(root, "pipe")
     renderer = Xml.SubElement(
@@ -185,12 +218,12 @@ def write_style(path: Path, legend: Legend) -> Path:
             value=str(entry.code),
             color=entry.color,
             alpha="255",
-            label=entry.name,
+            label=_xml_text(entry.name),
         )
-    style = path.with_suffix(".qml")
-    write_text(
-        style,
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        + Xml.tostring(root, encoding="unicode"),
-    )
-    return style
+    doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    return doctype + Xml.tostring(root, encoding="unicode")
+
+
+def _xml_text(text: str) -> str:
+    """Drops what XML can't hold: control characters and unpaired surrogates."""
+    return re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "", text)

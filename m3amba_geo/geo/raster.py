@@ -4,6 +4,7 @@ A `Raster` is a file as it lies on disk: its place, its bands, windows of its pi
 validity. A pixel of a band is invalid where it is nodata, masked, transparent or not finite.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,7 +30,22 @@ from m3amba_geo.geo.bands import Band
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-_MICROMETRES = {"micrometers", "micrometer", "um", "µm", "microns", "micron"}
+_UNITS = dict.fromkeys(("nanometers", "nanometer", "nanometres", "nanometre", "nm"), 1.0)
+_UNITS |= dict.fromkeys(
+    (
+        "micrometers",
+        "micrometer",
+        "micrometres",
+        "micrometre",
+        "um",
+        "µm",
+        "μm",
+        "microns",
+        "micron",
+    ),
+    1000.0,
+)  # the micro sign and the Greek letter look alike
+_LEAST_NANOMETRES = 100.0
 _SAME_PLACE = 1e-3  # pixels
 
 
@@ -40,6 +56,7 @@ class Raster:
         path: The file.
         grid: Its place.
         bands: Its bands, transparency left out.
+        transparency: Whether a band says which pixels are transparent.
         dtype: Its pixel type, as numpy names it.
         nodata: Declared nodata value of each band.
     """
@@ -48,23 +65,26 @@ class Raster:
         self.path = path
         self._handles = handles
         self._file = handles.enter_context(_open(path))
-        self._indexes = [
-            i for i, c in enumerate(self._file.colorinterp, 1) if c is not ColorInterp.alpha
-        ]
+        roles = dict(enumerate(self._file.colorinterp, 1))
+        self._indexes = [i for i, role in roles.items() if role is not ColorInterp.alpha]
+        self._alphas = [i for i, role in roles.items() if role is ColorInterp.alpha]
+        self._check_bands()
         self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
         self.bands = tuple(
             _band(self._file, i, alone=len(self._indexes) == 1) for i in self._indexes
         )
+        self.transparency = bool(self._alphas)
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
-        self._sources: list[tuple[Any, list[int]]] = [(self._file, self._indexes)]
+        self._warps: list[tuple[WarpedVRT, list[int]]] = []
         self._try_last_pixel()
 
     def warp_onto(self, grid: GeoBox, resampling: Resampling) -> None:
         """Makes `read` answer on another grid.
 
         A file may declare another nodata value for each band while a warp knows one, so bands are
-        warped in groups of equal nodata.
+        warped in groups of equal nodata. What the file does not cover, and what is invalid in it,
+        becomes NaN, whatever the type.
 
         Raises:
             CRSMissingError: The raster or the grid has no CRS, and they are not the same place.
@@ -79,13 +99,9 @@ class Raster:
                 "Assign the CRS (for example with `gdal_edit.py -a_srs EPSG:...`), or give rasters "
                 "of the same size and geotransform.",
             )
-        self._sources = []
-        for nodata in dict.fromkeys(self.nodata):
-            indexes = [
-                i for i, own in zip(self._indexes, self.nodata, strict=True) if own is nodata
-                or own == nodata
-            ]  # fmt: skip
-            opaque = nodata is None and ColorInterp.alpha not in self._file.colorinterp
+        values = [math.nan if value is None else value for value in self.nodata]
+        for text in dict.fromkeys(map(repr, values)):  # NaN does not equal itself
+            group = [k for k, value in enumerate(values) if repr(value) == text]
             warped = WarpedVRT(
                 self._file,
                 crs=str(grid.crs.to_wkt()),
@@ -93,11 +109,11 @@ class Raster:
                 height=grid.shape[0],
                 width=grid.shape[1],
                 resampling=GdalResampling[resampling],
-                src_nodata=nodata,
-                nodata=nodata,
-                add_alpha=opaque,
+                src_nodata=values[group[0]],
+                nodata=math.nan,
+                dtype="float32",
             )
-            self._sources.append((self._handles.enter_context(warped), indexes))
+            self._warps.append((self._handles.enter_context(warped), group))
 
     def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         """Returns `(C, h, w)` float32 pixels and their validity; the window lies inside the grid.
@@ -105,19 +121,41 @@ class Raster:
         Raises:
             RasterUnreadableError: The file is truncated or damaged there.
         """
-        shape = (len(self._indexes), int(window.height), int(window.width))
-        pixels = np.empty(shape, np.float32)
-        valid = np.empty(shape, np.bool_)
-        for source, indexes in self._sources:
-            rows = [self._indexes.index(i) for i in indexes]
-            try:
-                pixels[rows] = source.read(indexes, window=window, out_dtype=np.float32)
-                valid[rows] = source.read_masks(indexes, window=window) > 0
-            except RasterioError as error:
-                raise _unreadable(self.path, error) from error
-        valid &= np.isfinite(pixels)
+        try:
+            pixels = self._read_warped(window) if self._warps else self._read_own(window)
+        except RasterioError as error:
+            raise _unreadable(self.path, error) from error
+        valid = np.isfinite(pixels)
         pixels[~valid] = 0
         return pixels, valid
+
+    def _read_own(self, window: Window) -> Pixels:
+        pixels: Pixels = self._file.read(self._indexes, window=window, out_dtype=np.float32)
+        pixels[self._file.read_masks(self._indexes, window=window) == 0] = np.nan
+        if self._alphas:  # GDAL's mask heeds it in files of two or four bands only
+            alphas = self._file.read(self._alphas, window=window)
+            pixels[:, (alphas == 0).any(axis=0)] = np.nan
+        return pixels
+
+    def _read_warped(self, window: Window) -> Pixels:
+        shape = (len(self._indexes), int(window.height), int(window.width))
+        pixels = np.empty(shape, np.float32)
+        for warped, group in self._warps:
+            indexes = [self._indexes[k] for k in group]
+            pixels[group] = warped.read(indexes, window=window)
+        return pixels
+
+    def _check_bands(self) -> None:
+        if not self._indexes:
+            raise RasterUnreadableError(
+                f"{self.path} holds no band of its own.",
+                "Of a file with several datasets, export the one wanted as GeoTIFF.",
+            )
+        if any(self._file.dtypes[i - 1].startswith("complex") for i in self._indexes):
+            raise RasterUnreadableError(
+                f"{self.path} holds complex numbers.",
+                "Give amplitude or intensity, for example calibrated backscatter, as real numbers.",
+            )
 
     def _try_last_pixel(self) -> None:
         # A truncated copy usually opens well and lacks its end: better said now than in an hour.
@@ -251,16 +289,25 @@ def _unreadable(path: Path, error: Exception) -> RasterUnreadableError:
 
 def _band(file: Any, index: int, *, alone: bool) -> Band:  # noqa: ANN401 - rasterio has no types
     name = file.descriptions[index - 1] or (Path(file.name).stem if alone else "")
-    tags = {k.casefold(): v for k, v in file.tags(index).items()}
+    imagery, tags = _lower(file.tags(index, ns="IMAGERY")), _lower(file.tags(index))
+    if "central_wavelength_um" in imagery:
+        return Band(name, _nanometres(imagery["central_wavelength_um"], "um"))
+    unit = tags.get("wavelength_units", tags.get("wavelength_unit", ""))
+    return Band(name, _nanometres(tags.get("wavelength", ""), unit))
+
+
+def _nanometres(number: str, unit: str) -> float | None:
+    """Returns a wavelength, None where there is none or its unit is none of light."""
     try:
-        if "central_wavelength_um" in (imagery := _lower(file.tags(index, ns="IMAGERY"))):
-            return Band(name, float(imagery["central_wavelength_um"]) * 1000)
-        if "wavelength" in tags:
-            units = tags.get("wavelength_units", tags.get("wavelength_unit", "nm")).casefold()
-            return Band(name, float(tags["wavelength"]) * (1000 if units in _MICROMETRES else 1))
+        value = float(number)
     except ValueError:
-        pass  # a wavelength that is no number tells nothing
-    return Band(name)
+        return None
+    if not 0 < value < math.inf:
+        return None
+    if not unit:  # light is measured in hundreds of nanometres, or in a few micrometres
+        unit = "um" if value < _LEAST_NANOMETRES else "nm"
+    factor = _UNITS.get(unit.strip().casefold())
+    return None if factor is None else value * factor
 
 
 def _lower(tags: dict[str, str]) -> dict[str, str]:

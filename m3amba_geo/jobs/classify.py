@@ -18,15 +18,23 @@ from m3amba_geo.bundle import Bundle, load_bundle
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import AllNodataError, DiskFullError, NoOverlapError, UsageError
 from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned
-from m3amba_geo.files import check_output, checksum
+from m3amba_geo.files import check_output, checksum, together
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.labels import Legend
-from m3amba_geo.geo.maps import Layer, RowWriter, code_type, open_map, write_style
+from m3amba_geo.geo.maps import (
+    Layer,
+    RowWriter,
+    code_type,
+    drop_stale,
+    open_map,
+    style,
+    style_path,
+)
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.geo.windows import default_stride
 from m3amba_geo.infer.predict import Predictor, Region, Rows, map_rows, region_of
 from m3amba_geo.jobs.machine import prepare
-from m3amba_geo.jobs.sidecar import Sidecar, records, write_sidecar
+from m3amba_geo.jobs.sidecar import Sidecar, records, sidecar_path
 from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
 
@@ -72,6 +80,7 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
     emit(Started("classify", __version__))
     bundle = load_bundle(model)
     manifest = bundle.manifest
+    beside = _beside(model, bundle, config.out)
     layers = _layers(config, manifest.legend)
     for layer in layers.values():
         check_output(layer.path, overwrite=config.overwrite)
@@ -82,7 +91,7 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         device,
         config.batch,
     )
-    with ExitStack() as handles:
+    with together() as scratch_of, ExitStack() as handles:
         stack = handles.enter_context(open_stack(scene, emit, manifest.modalities))
         _compare_resolution(stack, bundle, emit)
         region = region_of(stack.grid, config.bounds)
@@ -90,7 +99,10 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         _check_room(layers, region, predictor, config)
         mask = _mask(handles, config.mask, stack.grid)
         stride = config.stride or default_stride(predictor.patch)
-        writers = {k: handles.enter_context(open_map(v, grid)) for k, v in layers.items()}
+        writers = {
+            role: handles.enter_context(open_map(layer, grid, scratch_of))
+            for role, layer in layers.items()
+        }
         counts = np.zeros(65536, np.int64)
         for rows in map_rows(stack, predictor, stride, region):
             codes = _write(rows, writers, manifest.legend, mask, region)
@@ -103,12 +115,15 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
                 f"{' within the mask' if config.mask else ''}.",
                 "Check the nodata values of the rasters and that they overlap.",
             )
-    style = _finish(model, bundle, config, emit)
+        for path, text in beside.items():
+            scratch_of(path).write_text(text, encoding="utf-8")
+    emit(Note(f"Map, style and sidecar lie in {config.out.resolve().parent}."))
     for role, layer in layers.items():
+        drop_stale(layer)
         emit(Artifact(str(layer.path), role))
     named = {entry.name: int(counts[entry.code]) for entry in manifest.legend}
     return ClassifyResults(
-        config.out, config.confidence, config.probabilities, style,
+        config.out, config.confidence, config.probabilities, style_path(config.out),
         named | {"nodata": int(counts[0])},
     )  # fmt: skip
 
@@ -214,20 +229,19 @@ def _write(
     return codes
 
 
-def _finish(model: Path, bundle: Bundle, config: ClassifyConfig, emit: Listener) -> Path:
-    """Writes what lies beside the map and returns its style."""
+def _beside(model: Path, bundle: Bundle, map_path: Path) -> dict[Path, str]:
+    """Returns what is to lie beside the map: sidecar and style."""
     manifest = bundle.manifest
-    write_sidecar(
-        config.out,
-        Sidecar(
-            model=checksum(model),
-            model_name=model.name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            patch=manifest.network.patch,
-            legend=manifest.legend,
-            split=manifest.split,
-            areas=records(bundle.areas),
-        ),
+    sidecar = Sidecar(
+        model=checksum(model),
+        model_name=model.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        patch=manifest.network.patch,
+        legend=manifest.legend,
+        split=manifest.split,
+        areas=records(bundle.areas),
     )
-    emit(Note(f"Map, style and sidecar lie in {config.out.resolve().parent}."))
-    return write_style(config.out, manifest.legend)
+    return {
+        sidecar_path(map_path): sidecar.to_text(),
+        style_path(map_path): style(manifest.legend),
+    }

@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo.errors import DataError
-from m3amba_geo.files import write_text
 from m3amba_geo.geo.area import GridRecord, TrainingArea, from_text, to_text
 from m3amba_geo.geo.labels import LandCover
 
@@ -59,6 +58,10 @@ class Sidecar:
             for record in self.areas
         ]
 
+    def to_text(self) -> str:
+        """Returns it as the file holds it."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
 
 _ADAPTER = TypeAdapter(Sidecar)
 
@@ -74,11 +77,6 @@ def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:
         AreaRecord(GridRecord.of(area.grid), to_text(area.train), to_text(area.validation))
         for area in areas
     )
-
-
-def write_sidecar(map_path: Path, sidecar: Sidecar) -> None:
-    """Writes the sidecar of a map."""
-    write_text(sidecar_path(map_path), json.dumps(asdict(sidecar), indent=1) + "\n")
 
 
 def read_sidecar(map_path: Path) -> Sidecar | None:

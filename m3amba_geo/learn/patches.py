@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3amba_geo.config import TrainConfig
-from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.align import Stack, valid_in_all
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import starts
@@ -135,7 +135,7 @@ class Patches:
 
     def _random_patch(
         self, cell: NDArray[np.int64], rng: np.random.Generator, config: TrainConfig
-    ) -> tuple[list[Pixels], NDArray[np.int32], Mask]:
+    ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
         scene, row, column = (int(value) for value in cell)
         shape = self.scenes[scene].train.shape
         top, left = (
@@ -144,34 +144,36 @@ class Patches:
         )
         patches, classes, valid = self._cut(Window(scene, top, left), self.scenes[scene].train)
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        patches = [disturb(_turned(p, turns, mirrored), rng, config) for p in patches]
+        patches = [_turned(p, turns, mirrored) for p in patches]
+        valid = [_turned(v, turns, mirrored) for v in valid]
+        # What is invalid stays 0, as it is when a map is made.
+        patches = [disturb(p, rng, config) * v for p, v in zip(patches, valid, strict=True)]
         return (
             silence_modality(patches, rng, config.modality_dropout),
             _turned(classes, turns, mirrored),
-            _turned(valid, turns, mirrored),
+            valid,
         )
 
     def _cut(
         self, window: Window, classes: NDArray[np.int32]
-    ) -> tuple[list[Pixels], NDArray[np.int32], Mask]:
+    ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
         side = self.patch
         stack = self.scenes[window.scene].stack
         pixels, valid = stack.read_cached(window.top, window.left, side, side)
         patches = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
-        everywhere = np.logical_and.reduce(valid)
         cut = np.full((side, side), UNLABELLED, np.int32)
         part = classes[window.top : window.top + side, window.left : window.left + side]
         cut[: part.shape[0], : part.shape[1]] = part
-        cut[~everywhere] = UNLABELLED
-        return patches, cut, everywhere
+        cut[~valid_in_all(valid)] = UNLABELLED
+        return patches, cut, valid
 
     @staticmethod
-    def _stack(parts: Sequence[tuple[list[Pixels], NDArray[np.int32], Mask]]) -> Batch:
+    def _stack(parts: Sequence[tuple[list[Pixels], NDArray[np.int32], list[Mask]]]) -> Batch:
         modalities = zip(*(patches for patches, _, _ in parts), strict=True)
         return Batch(
             [torch.from_numpy(np.stack(same)) for same in modalities],
             torch.from_numpy(np.stack([classes for _, classes, _ in parts]).astype(np.int64)),
-            torch.from_numpy(np.stack([valid for _, _, valid in parts])),
+            torch.from_numpy(np.stack([valid_in_all(valid) for _, _, valid in parts])),
         )
 
 

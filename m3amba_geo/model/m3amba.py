@@ -6,6 +6,7 @@ F width of an image embedding.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -66,7 +67,7 @@ class M3amba(nn.Module):
         super().__init__()
         self.config = config
         width, bands = config.width, config.bands
-        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        rates = np.linspace(0, config.drop_path, config.depth).tolist()
         adapted = bands if config.embedding else ()
         self.adapters = nn.ModuleList(
             Adapter(config.embedding, config.patch, c, width) for c in adapted

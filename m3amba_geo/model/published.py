@@ -29,11 +29,11 @@ def load_published(state_dict: Mapping[str, Tensor]) -> M3amba:
     Raises:
         NotAModelError: Names or shapes are not those of the release.
     """
-    weights = {name: tensor.detach() for name, tensor in state_dict.items()}
     try:
+        weights = {name: tensor.detach() for name, tensor in state_dict.items()}
         network = build(_config(weights))
         network.load_state_dict(_renamed(weights))
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, ValueError) as error:
         raise NotAModelError(
             f"These are not the weights of a published M3amba: {error}",
             "Pass the content of `model_dict`, names without that prefix.",

@@ -27,7 +27,7 @@ def golden():
     return load_file(GOLDEN / "small_io.safetensors")
 
 
-@pytest.fixture(params=["reference", "cpu"])
+@pytest.fixture(params=["cpu", pytest.param("reference", marks=pytest.mark.slow)])
 def backend(request):
     try:
         yield scan.choose(request.param, torch.device("cpu"))

@@ -1,0 +1,282 @@
+"""The training loop: it learns, keeps the best, stops, and goes on as if never interrupted."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small import as_they_are, stack_of
+
+from m3amba_geo.config import NetworkConfig, TrainConfig
+from m3amba_geo.errors import CheckpointError
+from m3amba_geo.events import Metric, Note, Progress, ignore
+from m3amba_geo.learn import loop
+from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
+from m3amba_geo.learn.loop import fit, total_steps
+from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.model import build
+from m3amba_geo.model.guided import GuidedM3amba
+
+CPU = torch.device("cpu")
+SIDE = 40
+
+
+@pytest.fixture
+def patches():
+    return make_patches()
+
+
+def make_patches(validation=True):
+    """Two classes, left and right, that the first modality tells apart."""
+    rng = np.random.default_rng(0)
+    truth = np.indices((SIDE, SIDE))[1] // (SIDE // 2)
+    pixels = truth * 2 - 1 + rng.normal(0, 0.5, (3, SIDE, SIDE))
+    other = rng.normal(0, 1, (1, SIDE, SIDE))
+    held_out = np.indices((SIDE, SIDE))[0] >= 3 * SIDE // 4
+    train = np.where(held_out, UNLABELLED, truth).astype(np.int32)
+    held = np.where(held_out & validation, truth, UNLABELLED).astype(np.int32)
+    scene = LabelledScene(stack_of(pixels, other), train, held)
+    return Patches([scene], as_they_are(3, 1), 8)
+
+
+def make_model():
+    torch.manual_seed(0)
+    config = NetworkConfig((3, 1), 2, width=8, depth=2, states=2, patch=8, embedding=0)
+    return GuidedM3amba(build(config), None)
+
+
+def settings(**changes):
+    return TrainConfig(**{"patch": 8, "batch": 5, "epochs": 3, "seed": 1} | changes)
+
+
+def train(patches, folder, config=None, *, emit=ignore, resume=False, run="run", model=None):
+    model = model or make_model()
+    return fit(
+        model,
+        patches,
+        config or settings(),
+        CPU,
+        emit,
+        run=run,
+        checkpoint=folder / "checkpoint",
+        resume=resume,
+    )
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns_what_can_be_learnt(patches, tmp_path):
+    events = []
+    fitted = train(patches, tmp_path, settings(epochs=8), emit=events.append)
+    assert fitted.scores["validation_overall_accuracy"] > 0.95
+    assert fitted.scores["validation_average_accuracy"] > 0.95
+    assert fitted.scores["validation_kappa"] > 0.9
+    assert fitted.scores["validation_pixels"] == SIDE * SIDE // 4  # each counted once
+    steps = [e.done for e in events if isinstance(e, Progress)]
+    assert steps == list(range(1, fitted.steps + 1))
+    assert {e.total for e in events if isinstance(e, Progress)} == {
+        total_steps(20, settings(epochs=8))
+    }
+    assert any(isinstance(e, Note) and "s a step" in e.message for e in events)
+    scores = [e for e in events if isinstance(e, Metric)]
+    assert {e.metric for e in scores} == {"validation_overall_accuracy"}
+    assert fitted.best_step in {e.step for e in scores}
+
+
+class Interrupted(Exception):
+    pass
+
+
+def stop_after(step):
+    def emit(event):
+        if isinstance(event, Progress) and event.done == step:
+            raise Interrupted
+
+    return emit
+
+
+@pytest.mark.parametrize("stops", [(7,), (1, 12), (3, 11)])
+def test_a_run_that_is_taken_up_ends_as_if_it_had_not_been_interrupted(
+    patches, tmp_path, stops, monkeypatch
+):
+    monkeypatch.setattr(loop, "_VALIDATIONS", 4)  # checkpoints lie apart
+    whole_model, model = make_model(), make_model()
+    (tmp_path / "whole").mkdir()
+    whole = train(patches, tmp_path / "whole", model=whole_model)
+    for n, stop in enumerate(stops):
+        # The first checkpoint is not there yet after a single step.
+        resume = n > 0 and (tmp_path / "checkpoint").exists()
+        with pytest.raises(Interrupted):
+            train(
+                make_patches(), tmp_path, emit=stop_after(stop), resume=resume, model=make_model()
+            )
+    torch.manual_seed(99)
+    taken_up = train(make_patches(), tmp_path, resume=True, model=model)
+    assert same(taken_up.weights, whole.weights)
+    assert same(model.state_dict(), whole_model.state_dict())
+    assert (taken_up.scores, taken_up.steps, taken_up.best_step) == (
+        whole.scores, whole.steps, whole.best_step,
+    )  # fmt: skip
+
+
+def test_a_run_that_was_killed_after_its_last_step_is_only_scored(patches, tmp_path):
+    whole = train(patches, tmp_path)
+    events = []
+    again = train(patches, tmp_path, resume=True, emit=events.append)
+    assert same(again.weights, whole.weights)
+    assert again.scores == whole.scores
+    assert not any(isinstance(event, Progress) for event in events)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(patches, tmp_path):
+    one, two = train(patches, tmp_path), train(patches, tmp_path)
+    assert same(one.weights, two.weights)
+    assert not same(one.weights, train(patches, tmp_path, settings(seed=2)).weights)
+
+
+def scripted(monkeypatch, scores):
+    """Validations that go by a script; returns the weights that each of them looked at."""
+    seen = []
+
+    def predict(_self, weights, _windows):
+        seen.append({name: tensor.clone() for name, tensor in weights.items()})
+        score = scores[min(len(seen), len(scores)) - 1]
+        return np.zeros(100, np.int64), (np.arange(100) >= score).astype(np.int64)
+
+    monkeypatch.setattr(loop._Run, "_predict", predict)
+    return seen
+
+
+def test_it_stops_early_and_keeps_the_weights_of_the_best_validation(
+    patches, tmp_path, monkeypatch
+):
+    seen = scripted(monkeypatch, [50, 90, 80, 85, 70, 95])
+    fitted = train(patches, tmp_path, settings(epochs=20, patience=3))
+    assert fitted.steps == 5 * fitted.best_step / 2  # stopped after the third miss
+    assert same(fitted.weights, seen[1])
+    assert not same(fitted.weights, seen[-2])
+    position, _ = load_checkpoint(tmp_path / "checkpoint", "run")
+    assert (position.misses, position.best_score, position.best_step) == (3, 0.9, fitted.best_step)
+    # Taken up again, it knows that it has stopped.
+    assert (
+        train(patches, tmp_path, settings(epochs=20, patience=3), resume=True).steps == fitted.steps
+    )
+
+
+def test_of_equal_validations_the_later_counts_and_none_is_a_miss(patches, tmp_path, monkeypatch):
+    seen = scripted(monkeypatch, [50])
+    fitted = train(patches, tmp_path, settings(patience=1))
+    assert fitted.best_step == fitted.steps == total_steps(len(patches), settings())
+    assert same(fitted.weights, seen[-2])
+
+
+def test_without_validation_pixels_the_last_weights_are_kept(tmp_path):
+    model = make_model()
+    fitted = train(make_patches(validation=False), tmp_path, settings(ema=0.0), model=model)
+    assert fitted.scores == {}
+    assert fitted.best_step == fitted.steps
+    assert same(fitted.weights, model.state_dict())  # an average of no memory is the weights
+
+
+def test_the_weights_kept_are_averaged(tmp_path):
+    model = make_model()
+    fitted = train(make_patches(validation=False), tmp_path, settings(ema=0.99), model=model)
+    assert not same(fitted.weights, model.state_dict())
+
+
+def test_steps():
+    assert total_steps(20, settings(batch=5, epochs=3)) == 12
+    assert total_steps(21, settings(batch=5, epochs=3)) == 15
+    assert total_steps(1, settings(epochs=1)) == 1
+    assert total_steps(8, settings(batch=8, epochs=None)) == 800  # a small scene
+    assert total_steps(8_000, settings(batch=8, epochs=None)) == 10_000  # ten epochs
+
+
+def test_the_rate_warms_up_and_falls_to_nothing(patches, tmp_path):
+    run = loop._Run(make_model(), patches, settings(epochs=100), CPU, ignore, "run", tmp_path / "c")
+    rates = [run._rate(step) for step in range(run.steps + 1)]
+    warm = run.steps // 20
+    assert rates[:warm] == pytest.approx([(n + 1) / warm for n in range(warm)])
+    assert rates[warm] == 1 == max(rates)
+    assert rates[warm:] == sorted(rates[warm:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert rates[(warm + run.steps) // 2] == pytest.approx(0.5, abs=0.01)
+
+
+def test_norms_biases_decays_and_skips_are_spared_weight_decay(patches, tmp_path):
+    model = make_model()
+    run = loop._Run(model, patches, settings(), CPU, ignore, "run", tmp_path / "c")
+    decay = {
+        id(parameter): group["weight_decay"]
+        for group in run.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    decayed = {name for name, p in model.named_parameters() if decay[id(p)] > 0}
+    spared = {name for name, p in model.named_parameters() if decay[id(p)] == 0}
+    assert len(decayed) + len(spared) == len(decay)
+    assert all(name.endswith("weight") and "norm" not in name for name in decayed)
+    assert all(name.endswith((".bias", ".D", "A_log", "A_log_x", "A_log_z", "norm.weight",
+                              "norm2.weight")) for name in spared)  # fmt: skip
+
+
+def test_there_must_be_something_to_take_up(patches, tmp_path):
+    with pytest.raises(CheckpointError, match="no unfinished") as caught:
+        train(patches, tmp_path, resume=True)
+    assert "--resume" in caught.value.hint
+
+
+def test_another_run_is_not_taken_up(patches, tmp_path):
+    train(patches, tmp_path, settings(epochs=1))
+    with pytest.raises(CheckpointError, match="other data, labels or settings"):
+        train(patches, tmp_path, settings(epochs=1), resume=True, run="another")
+
+
+def checkpoint(folder):
+    path = folder / "checkpoint"
+    save_checkpoint(path, Position("run", 3, 2, 0.5, 1), {"weights": {"a/b": torch.arange(3)}})
+    return path
+
+
+def test_checkpoints_come_back(tmp_path):
+    position, groups = load_checkpoint(checkpoint(tmp_path), "run")
+    assert position == Position("run", 3, 2, 0.5, 1)
+    assert groups.keys() == {"weights"}
+    assert torch.equal(groups["weights"]["a/b"], torch.arange(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"position": "{"}, {"position": "{}"},
+                                      {"position": "[1]"}, {"position": '{"run": 1, "x": 2}'}])  # fmt: skip
+def test_checkpoints_of_others_are_refused(tmp_path, metadata):
+    path = tmp_path / "checkpoint"
+    save_file({"a": torch.ones(1)}, path, metadata)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path, "run")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, -1])
+def test_a_cut_checkpoint_is_refused(tmp_path, keep):
+    path = checkpoint(tmp_path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path, "run")
+
+
+def test_a_checkpoint_without_its_tensors_is_refused(patches, tmp_path):
+    train(patches, tmp_path, settings(epochs=1))
+    path = tmp_path / "checkpoint"
+    tensors = load_file(path)
+    position = json.dumps({"run": "run", "step": 1})
+    for group in ("weights", "average", "moments"):
+        lost = next(name for name in tensors if name.startswith(group))
+        rest = {name: tensor for name, tensor in tensors.items() if name != lost}
+        save_file(rest, path, {"position": position})
+        if group == "moments":
+            continue
+        with pytest.raises(CheckpointError, match="damaged"):
+            train(patches, tmp_path, settings(epochs=1), resume=True)
+    assert math.isfinite(len(tensors))

@@ -1,0 +1,115 @@
+"""The objective against its formula written out by hand (network.md, section 6)."""
+
+import numpy as np
+import pytest
+import torch
+
+from m3amba_geo.learn.objective import Objective, class_weights
+from m3amba_geo.learn.patches import UNLABELLED, Batch
+
+CLASSES = 3
+SHAPE = (2, 4, 5)
+
+
+def heads(seed=0, count=2):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (SHAPE[0], CLASSES, *SHAPE[1:])
+    *logits, fused = (torch.randn(shape, generator=generator) for _ in range(count + 1))
+    return logits, fused
+
+
+def ground(seed=0, labelled=0.4, valid=0.8):
+    rng = np.random.default_rng(seed)
+    there = rng.random(SHAPE) < valid
+    known = there & (rng.random(SHAPE) < labelled)
+    classes = np.where(known, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
+    return Batch([], torch.from_numpy(classes), torch.from_numpy(there))
+
+
+def by_hand(logits, fused, batch, weights, supervised, unsupervised):
+    """Pixel after pixel, in float64."""
+    classes, valid = batch.classes.numpy(), batch.valid.numpy()
+    weights = weights.numpy().astype(float)
+    known = classes != UNLABELLED
+    heads = [x.numpy().astype(float) for x in (*logits, fused)]
+    total = 0.0
+    for head in heads:
+        entropy = 0.0
+        for b, y, x in zip(*np.nonzero(known), strict=True):
+            scores = head[b, :, y, x]
+            truth = classes[b, y, x]
+            entropy -= weights[truth] * (scores[truth] - np.log(np.exp(scores).sum()))
+        total += supervised * entropy / known.sum()
+    for head in heads[:-1]:
+        distance = 0.0
+        for b, y, x in zip(*np.nonzero(valid), strict=True):
+            one, other = head[b, :, y, x], heads[-1][b, :, y, x]
+            distance += 1 - one @ other / np.sqrt((one @ one) * (other @ other))
+        total += unsupervised * distance / valid.sum()
+    return total
+
+
+@pytest.mark.parametrize("modalities", [1, 2, 3])
+@pytest.mark.parametrize("lambdas", [(1.0, 0.1), (0.5, 0.0), (0.0, 2.0)])
+def test_it_is_the_formula(modalities, lambdas):
+    logits, fused = heads(count=modalities)
+    batch, weights = ground(), torch.tensor([0.5, 1.0, 3.0])
+    loss = Objective(weights, *lambdas)(logits, fused, batch)
+    assert loss.item() == pytest.approx(by_hand(logits, fused, batch, weights, *lambdas), rel=1e-5)
+
+
+def test_unlabelled_pixels_teach_by_the_cosine_term_alone_and_invalid_ones_not_at_all():
+    logits, fused = heads()
+    fused.requires_grad_()
+    batch, weights = ground(), torch.ones(CLASSES)
+    unlabelled = (batch.classes == UNLABELLED) & batch.valid
+
+    def taught(supervised, unsupervised):
+        loss = Objective(weights, supervised, unsupervised)(logits, fused, batch)
+        return torch.autograd.grad(loss, fused)[0].abs().sum(1) > 0
+
+    assert torch.equal(taught(1.0, 0.0), batch.classes != UNLABELLED)
+    assert torch.equal(taught(0.0, 1.0), batch.valid)
+    assert taught(1.0, 1.0)[unlabelled].all()
+    assert not taught(1.0, 1.0)[~batch.valid].any()
+
+
+@pytest.mark.parametrize(("labelled", "valid"), [(0.0, 0.8), (0.0, 0.0)])
+def test_a_batch_without_labels_or_without_pixels_is_no_harm(labelled, valid):
+    logits, fused = heads()
+    leaves = [x.requires_grad_() for x in (*logits, fused)]
+    loss = Objective(torch.ones(CLASSES), 1.0, 0.1)(logits, fused, ground(0, labelled, valid))
+    gradients = torch.autograd.grad(loss, leaves)
+    assert loss.isfinite()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert bool(loss.item()) == (valid > 0)
+
+
+def test_heads_that_say_nothing_have_finite_gradients():
+    logits = [torch.zeros(2, CLASSES, 4, 5, requires_grad=True) for _ in range(2)]
+    fused = torch.zeros(2, CLASSES, 4, 5, requires_grad=True)
+    loss = Objective(torch.ones(CLASSES), 1.0, 0.1)(logits, fused, ground())
+    assert all(g.isfinite().all() for g in torch.autograd.grad(loss, [*logits, fused]))
+
+
+def test_half_precision_heads_are_summed_in_float32():
+    logits, fused = heads()
+    batch, objective = ground(), Objective(torch.ones(CLASSES), 1.0, 0.1)
+    half = objective([x.bfloat16() for x in logits], fused.bfloat16(), batch)
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(objective(logits, fused, batch).item(), rel=1e-2)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_the_mean_weight_of_a_pixel_is_one(balance):
+    pixels = np.array([1_000_000, 30, 500])
+    weights = class_weights(pixels, balance).numpy().astype(float)
+    assert (weights * pixels).sum() / pixels.sum() == pytest.approx(1)
+    influence = weights * pixels
+    assert influence / influence[0] == pytest.approx((pixels / pixels[0]) ** (1 - balance))
+
+
+def test_a_class_without_pixels_has_a_finite_weight():
+    weights = class_weights(np.array([10, 0]), 1.0)
+    assert weights.isfinite().all()
+    assert weights[0].item() == pytest.approx(11 / 20)

@@ -1,0 +1,256 @@
+"""Patches: in the right place, labels and pixels together, random by seed and step alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import as_they_are, stack_of
+
+from m3amba_geo.config import TrainConfig
+from m3amba_geo.geo.stats import BandStatistics
+from m3amba_geo.learn.patches import (
+    CELL,
+    UNLABELLED,
+    LabelledScene,
+    Patches,
+    disturb,
+    silence_modality,
+)
+
+CALM = {"noise": 0.0, "band_dropout": 0.0, "modality_dropout": 0.0}
+SCALE = 1000.0
+
+
+def nothing(shape):
+    return np.full(shape, UNLABELLED, np.int32)
+
+
+def random_labels(shape, seed=0, share=0.1, classes=3):
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(shape) < share, rng.integers(classes, size=shape), UNLABELLED)
+
+
+def located(shape, train, patch=8, validation=None):
+    """A scene whose first modality tells the row and column of each pixel, both from 1."""
+    rows, columns = np.indices(shape) + 1
+    stack = stack_of(np.stack([rows, columns]), np.ones((1, *shape)))
+    validation = nothing(shape) if validation is None else validation
+    scene = LabelledScene(stack, train.astype(np.int32), validation.astype(np.int32))
+    # Scaling clips at ten deviations: coordinates are kept far below.
+    statistics = [BandStatistics(np.zeros(2), np.full(2, SCALE)), *as_they_are(1)]
+    return Patches([scene], statistics, patch)
+
+
+def places(batch):
+    """Rows and columns of the pixels of a batch `(B, P, P)`; -1 outside the raster."""
+    found = (batch.patches[0] * SCALE).round().long().numpy() - 1
+    return found[:, 0], found[:, 1]
+
+
+def epoch(patches, config):
+    for step in range(-(-len(patches) // config.batch)):
+        yield patches.batch(step, config)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    patch=st.sampled_from([8, 12, 16]),
+    seed=st.integers(0, 99),
+)
+def test_pixels_and_labels_come_from_the_same_place_inside_the_raster(shape, patch, seed):
+    train = random_labels(shape, seed)
+    train[shape[0] // 2, shape[1] // 2] = 1
+    patches = located(shape, train, patch)
+    config = TrainConfig(**CALM, batch=4, seed=seed)
+    seen = np.zeros(shape, bool)
+    for batch in epoch(patches, config):
+        rows, columns = places(batch)
+        inside = rows >= 0
+        assert np.array_equal(inside, batch.valid.numpy())
+        # A window reaches out of the raster only where the raster is smaller than a patch.
+        extent = min(shape[0], patch) * min(shape[1], patch)
+        assert (inside.sum(axis=(1, 2)) == extent).all()
+        expected = np.where(inside, train[rows, columns], UNLABELLED)
+        assert np.array_equal(batch.classes.numpy(), expected)
+        seen[rows[inside], columns[inside]] = True
+    assert seen[train != UNLABELLED].all()  # an epoch visits every cell
+
+
+def test_a_marked_pixel_is_found_under_its_label_whichever_way_a_patch_is_turned():
+    shape = (30, 30)
+    train = nothing(shape)
+    train[13, 17] = 2
+    patches = located(shape, train)
+    orders = set()
+    for step in range(60):
+        batch = patches.batch(step, TrainConfig(**CALM, batch=1))
+        ((_, y, x),) = (batch.classes != UNLABELLED).nonzero().tolist()
+        rows, columns = places(batch)
+        assert (rows[0, y, x], columns[0, y, x]) == (13, 17)
+        down = rows[0, 1, 0] - rows[0, 0, 0], columns[0, 1, 0] - columns[0, 0, 0]
+        right = rows[0, 0, 1] - rows[0, 0, 0], columns[0, 0, 1] - columns[0, 0, 0]
+        orders.add((*map(int, down), *map(int, right)))
+    assert len(orders) == 8  # four turns, and each mirrored
+
+
+def test_windows_are_placed_at_random_around_their_cell():
+    shape = (64, 64)
+    train = nothing(shape)
+    train[24:32, 24:32] = 0
+    patches = located(shape, train, patch=16)
+    assert len(patches) == 1
+    tops = set()
+    for step in range(40):
+        rows, _ = places(patches.batch(step, TrainConfig(**CALM, batch=1)))
+        tops.add(int(rows.min()))
+    assert tops <= set(range(24 + CELL - 16, 25))
+    assert len(tops) > 5
+
+
+def test_cells_are_the_squares_with_a_training_pixel_in_any_scene():
+    first, second = nothing((20, 20)), nothing((9, 30))
+    first[0, 0] = first[7, 7] = first[8, 7] = 0
+    second[8, 29] = 1
+    scenes = [
+        LabelledScene(stack_of(np.ones((1, *train.shape))), train, nothing(train.shape))
+        for train in (first, second)
+    ]
+    patches = Patches(scenes, as_they_are(1), 8)
+    assert patches.cells.tolist() == [[0, 0, 0], [0, 8, 0], [1, 8, 24]]
+    assert len(patches) == 3
+
+
+def equal(one, other):
+    pairs = zip(one.patches, other.patches, strict=True)
+    return (
+        all(torch.equal(a, b) for a, b in pairs)
+        and torch.equal(one.classes, other.classes)
+        and torch.equal(one.valid, other.valid)
+    )
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    train = random_labels((40, 40))
+    config = TrainConfig(batch=3, seed=7)
+    patches = located((40, 40), train)
+    forwards = [patches.batch(step, config) for step in range(6)]
+    np.random.seed(1)  # noqa: NPY002 - that nothing of ours may depend on
+    torch.manual_seed(1)
+    again = located((40, 40), train)
+    for step in reversed(range(6)):
+        assert equal(again.batch(step, config), forwards[step])
+    assert not equal(forwards[0], forwards[1])
+    assert not equal(forwards[0], patches.batch(0, TrainConfig(batch=3, seed=8)))
+
+
+def test_every_cell_is_visited_once_an_epoch_in_another_order_each_time():
+    train = nothing((40, 40))
+    train[4::8, 4::8] = 0  # a pixel in the middle of each of 25 cells
+    patches = located((40, 40), train, patch=8)
+    config = TrainConfig(**CALM, batch=5)
+
+    def order(first):
+        visited = []
+        for step in range(first, first + 5):
+            rows, columns = places(patches.batch(step, config))
+            visited += [(r.min() // 8, c.min() // 8) for r, c in zip(rows, columns, strict=True)]
+        return visited
+
+    one, other = order(0), order(5)
+    assert len(set(one)) == len(set(other)) == 25
+    assert one != other
+
+
+def test_invalid_pixels_are_zero_unlabelled_and_invalid_in_spite_of_noise():
+    shape = (24, 24)
+    rng = np.random.default_rng(0)
+    holes = [rng.random(shape) < 0.2 for _ in range(2)]
+    stack = stack_of(
+        np.full((2, *shape), 3.0), np.full((1, *shape), 5.0), invalid=dict(enumerate(holes))
+    )
+    scene = LabelledScene(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
+    patches = Patches([scene], as_they_are(2, 1), 8)
+    config = TrainConfig(noise=0.5, band_dropout=0, modality_dropout=0, batch=4)
+    for batch in epoch(patches, config):
+        there = [(patch != 0).all(dim=1) for patch in batch.patches]
+        assert torch.equal(batch.valid, there[0] & there[1])
+        assert torch.equal(batch.classes != UNLABELLED, batch.valid)
+        assert not torch.equal(there[0], there[1])
+        for patch, valid in zip(batch.patches, there, strict=True):
+            assert not patch.permute(0, 2, 3, 1)[~valid].any()
+    (batch,) = patches.validation_batches(patches.validation_windows(rng, 5), 5)
+    assert torch.equal(batch.classes != UNLABELLED, batch.valid)
+
+
+def test_a_calm_patch_is_not_disturbed():
+    patch = np.random.default_rng(0).standard_normal((3, 8, 8)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    assert np.array_equal(disturb(patch, rng, TrainConfig(**CALM)), patch)
+
+
+def test_bands_are_silenced_at_the_rate_asked_for_and_never_all():
+    rng, config = np.random.default_rng(0), TrainConfig(**CALM | {"band_dropout": 0.3})
+    silent = []
+    for _ in range(300):
+        patch = disturb(np.ones((6, 4, 4), np.float32), rng, config)
+        assert set(np.unique(patch)) <= {0, 1}
+        silent.append((patch == 0).all(axis=(1, 2)))
+        assert not silent[-1].all()
+    assert np.mean(silent) == pytest.approx(0.3, abs=0.03)
+    harsh = TrainConfig(**CALM | {"band_dropout": 0.99})
+    assert disturb(np.ones((1, 4, 4), np.float32), rng, harsh).all()
+
+
+def test_noise_is_of_the_strength_asked_for():
+    rng, config = np.random.default_rng(0), TrainConfig(**CALM | {"noise": 0.5})
+    blank = np.zeros((4, 16, 16), np.float32)
+    noisy = np.stack([disturb(blank, rng, config) for _ in range(200)])  # (n, C, P, P)
+    shifts = noisy.mean(axis=(2, 3))
+    assert noisy.dtype == np.float32
+    assert shifts.std() == pytest.approx(0.5, rel=0.1)
+    within = (noisy - shifts[..., None, None]).std(axis=(1, 2, 3))
+    assert within.max() == pytest.approx(0.5, rel=0.1)  # uniform between 0 and that
+    assert within.min() < 0.05
+
+
+def test_one_modality_at_most_is_silenced_and_never_the_only_one():
+    rng = np.random.default_rng(0)
+    patches = [np.full((c, 4, 4), float(c), np.float32) for c in (2, 1, 3)]
+    silenced = np.zeros(3)
+    for _ in range(300):
+        found = silence_modality(patches, rng, 0.5)
+        quiet = [not p.any() for p in found]
+        assert sum(quiet) <= 1
+        silenced += quiet
+    assert silenced.sum() / 300 == pytest.approx(0.5, abs=0.08)
+    assert (silenced > 20).all()
+    assert all(p.all() for p in patches)  # those given are left alone
+    assert silence_modality(patches[:1], rng, 0.99)[0].all()
+    assert all(p.all() for p in silence_modality(patches, rng, 0.0))
+
+
+@pytest.mark.parametrize("shape", [(50, 70), (6, 40), (8, 8), (1, 30)])
+def test_validation_windows_cover_every_validation_pixel(shape):
+    validation = random_labels(shape, seed=3, share=0.03)
+    validation[-1, -1] = 0
+    patches = located(shape, nothing(shape), validation=validation)
+    windows = patches.validation_windows(np.random.default_rng(0), None)
+    found = nothing(shape)
+    for batch in patches.validation_batches(windows, 4):
+        rows, columns = places(batch)  # not turned, not disturbed
+        classes = batch.classes.numpy()
+        assert ((classes != UNLABELLED).any(axis=(1, 2))).all()
+        known = classes != UNLABELLED
+        found[rows[known], columns[known]] = classes[known]
+    assert np.array_equal(found, validation)
+    few = patches.validation_windows(np.random.default_rng(0), 2)
+    assert len(few) == min(2, len(windows))
+    assert set(few) <= set(windows)
+    assert few == patches.validation_windows(np.random.default_rng(0), 2)
+
+
+def test_without_validation_pixels_there_are_no_validation_windows():
+    patches = located((20, 20), random_labels((20, 20)))
+    assert patches.validation_windows(np.random.default_rng(0), None) == []

@@ -1,0 +1,95 @@
+"""Small things made directly: stacks in memory, models without training."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from m3amba_geo.bundle import Bundle, Manifest, Scaling
+from m3amba_geo.config import NetworkConfig
+from m3amba_geo.geo.align import Stack, TrainedModality
+from m3amba_geo.geo.area import GridRecord
+from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.stats import BandStatistics
+from m3amba_geo.model import build
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayModality:
+    """A modality whose pixels `(C, H, W)` and validity `(H, W)` are at hand."""
+
+    name: str
+    pixels: np.ndarray
+    valid: np.ndarray
+
+    @property
+    def chosen(self):
+        return tuple(range(len(self.pixels)))
+
+    def read(self, window):
+        part = tuple(slice(*ends) for ends in window.toranges())
+        return self.pixels[(slice(None), *part)], self.valid[part]
+
+
+def stack_of(*modalities, invalid=None):
+    """Returns a stack of arrays `(C, H, W)`; `invalid` maps a modality's number to a mask."""
+    invalid = invalid or {}
+    shape = modalities[0].shape[1:]
+    opened = [
+        ArrayModality(
+            f"m{n}",
+            pixels.astype(np.float32),
+            ~invalid.get(n, np.zeros(shape, bool)),
+        )
+        for n, pixels in enumerate(modalities)
+    ]
+    return Stack(GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632"), opened, 1 << 20)
+
+
+def as_they_are(*bands):
+    """Statistics that leave pixels unchanged, for modalities of so many bands."""
+    return [BandStatistics(np.zeros(count), np.ones(count)) for count in bands]
+
+
+def legend_of(*codes):
+    return tuple(LandCover(c, f"class {c}", f"#{c % 251:02x}8040", str(c)) for c in codes)
+
+
+def bundle_of(bands, codes=(1, 2, 3), *, patch=16, areas=(), seed=0, **network):
+    """A model that was never trained; its classes follow the pixels all the same.
+
+    Args:
+        bands: Bands of each modality, by its name.
+        codes: Codes of the legend.
+    """
+    torch.manual_seed(seed)
+    counts = tuple(bands.values())
+    shape = {"width": 8, "depth": 1, "states": 4, "embedding": 0} | network
+    config = NetworkConfig(counts, len(codes), patch=patch, **shape)
+    model = build(config).eval()
+    with torch.no_grad():
+        model.fused_head.conv.weight.mul_(5)
+    manifest = Manifest(
+        network=config,
+        modalities=tuple(TrainedModality(n, (Band(""),) * count) for n, count in bands.items()),
+        scaling=tuple(Scaling((0.0,) * count, (1.0,) * count) for count in counts),
+        legend=legend_of(*codes),
+        guide=None,
+        grids=tuple(GridRecord.of(area.grid) for area in areas),
+        resolution=(30.0, 30.0),
+        split=("by polygon",),
+        scores={},
+        settings={},
+        versions={},
+        inputs={},
+        scan="cpu",
+        created="2000-01-01T00:00:00+00:00",
+    )
+    return Bundle(manifest, model, {}, tuple(areas))
+
+
+def with_manifest(bundle, **changes):
+    return replace(bundle, manifest=replace(bundle.manifest, **changes))
