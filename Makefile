@@ -1,14 +1,15 @@
 # `make` lists the targets.
 
 BIN := .venv/bin
-UV := $(shell command -v uv || echo python3 -m uv)
+# Without uv it comes into the environment itself: a system's own Python is not ours to change.
+UV := $(or $(shell command -v uv),$(BIN)/uv)
 # PyQGIS lives in the system's Python, next to QGIS; the project in its own environment.
 QGIS_PYTHON ?= /usr/bin/python3
 # The project's pytest settings and fixtures are for the environment's pytest, not the system's.
 QGIS_PYTEST := $(QGIS_PYTHON) -m pytest -c /dev/null --rootdir=. --confcutdir=tests/qgis -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint plugin
+.PHONY: help setup demo test lint docs plugin
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,9 +17,9 @@ help: ## List the targets
 setup: .venv/ready ## Make the environment in .venv, if it is not there or out of date
 
 .venv/ready: pyproject.toml constraints.txt
-	@$(UV) --version >/dev/null 2>&1 || python3 -m pip install uv
-	test -x $(BIN)/python || $(UV) venv .venv
-	$(UV) pip install --python $(BIN)/python -e ".[dev]" -c constraints.txt
+	command -v uv >/dev/null || { python3 -m venv .venv && $(BIN)/python -m pip install -q uv; }
+	test -x $(BIN)/python || $(UV) venv --python ">=3.11" .venv
+	$(UV) pip install --python $(BIN)/python -e ".[dev,docs]" -c constraints.txt
 	touch $@
 
 demo: setup ## Train on a small Landsat scene, map it, and assess the map
@@ -40,6 +41,9 @@ lint: setup ## Check style, types and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup ## Build the documentation into docs/_build
+	$(BIN)/sphinx-build -W -q -E docs docs/_build
 
 plugin: ## Pack the QGIS plugin into dist/m3amba.zip
 	python3 scripts/build_plugin.py

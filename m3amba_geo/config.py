@@ -152,8 +152,8 @@ class GuideConfig:
 class TrainConfig:
     """How the network is trained; the defaults are meant to need no tuning for a scene.
 
-    The paper's optimiser, rates, epochs and lambdas were never released: these were chosen by
-    validation (ARCHITECTURE.md, "Decisions").
+    The paper's optimiser, rates, epochs and lambdas were never released; these are this project's
+    own choice (ARCHITECTURE.md, "Decisions").
 
     Attributes:
         out: Model file to write.

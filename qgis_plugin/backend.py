@@ -1,51 +1,41 @@
-"""Runs the backend as a child process: start, listen, cancel, clean up.
+"""Runs the backend: which Python, which options, how it ended.
 
-Standard library only; Python 3.9. QGIS's own environment never reaches the child (its GDAL and
-PROJ folders would break the backend's), and no process of the child's outlives the job.
+Standard library only; Python 3.9.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
-import re
 import shlex
-import signal
-import subprocess
 import tempfile
-import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
+from typing import Callable, TextIO
 
+from .process import Child, Stop, child_environment
 from .protocol import CANCEL_LINE, Ending, Event, EventStream
+from .translate import tr
+from .version import plugin_version
 
-POLL_S = 0.1
-ORPHAN_S = 0.5
-TAIL_LINES = 20
 LOGS_KEPT = 20
-WINDOWS = os.name == "nt"
 
-SETUP_HINT = (
-    "Set Options > Processing > Providers > M3amba > Python with m3amba-geo installed (or the "
-    "variable M3AMBA_PYTHON) to the Python of an environment made by "
-    "`python -m venv m3amba` and `pip install m3amba-geo`."
-)
 
-_DROPPED = re.compile(
-    r"(PYTHON|GDAL_|PROJ_|DYLD_)|(VIRTUAL_ENV|LD_LIBRARY_PATH|LD_PRELOAD)$"
-    r"|PIP_(TARGET|PREFIX|ROOT|USER|PYTHON|REQUIRE_VIRTUALENV)$",
-    re.IGNORECASE,
-)
-_QGIS_FOLDER = re.compile(r"qgis|osgeo4w", re.IGNORECASE)
+def setup_hint() -> str:
+    """Returns how to come by a backend."""
+    return tr(
+        "Run “Set up M3amba” in the Processing toolbox, or name a Python that has m3amba-geo "
+        "under Settings > Options > M3amba (or in the variable M3AMBA_PYTHON)."
+    )
 
 
 class BackendMissingError(Exception):
-    """There is no Python to run the backend with; the message says what to set."""
+    """There is no backend that can be run; the message says what to do."""
+
+
+class BackendVersionError(BackendMissingError):
+    """The backend is of another version than the plugin."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,7 @@ class Job:
         arguments: The command and its options, without `--json` and `--cancel-on-stdin`; paths
             are absolute, since the job runs in an empty folder.
         log: File that takes all of standard error.
+        environment: Variables to set, besides those that the child inherits.
         cancel_grace: Seconds the job has to end by itself once it was asked to.
         terminate_grace: Seconds it then has to end once it was terminated.
     """
@@ -64,6 +55,7 @@ class Job:
     python: Path
     arguments: Sequence[str]
     log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
     cancel_grace: float = 2.0
     terminate_grace: float = 0.5
 
@@ -81,30 +73,28 @@ class Report:
     tail: tuple[str, ...]
 
 
-def find_python(setting: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Returns the Python to run the backend with: the setting, else `M3AMBA_PYTHON`.
+def find_python(
+    setting: str, managed: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """Returns the Python to run the backend with.
 
+    That is the one in the settings, else `M3AMBA_PYTHON`, else the one that set-up has made.
     `sys.executable` is never it: on Windows and macOS that is QGIS itself. Links are left alone,
     because a virtual environment's Python is one.
 
     Raises:
-        BackendMissingError: Neither is set, or it names no program.
+        BackendMissingError: There is none, or what is named is no program.
     """
     named = setting.strip() or environ.get("M3AMBA_PYTHON", "").strip()
+    if not named and managed is not None:
+        return managed
     if not named:
-        raise BackendMissingError(f"No Python is set for M3amba. {SETUP_HINT}")
+        raise BackendMissingError(f"{tr('M3amba is not set up yet.')} {setup_hint()}")
     python = Path(named).expanduser()
     if not python.is_file() or not os.access(python, os.X_OK):
-        raise BackendMissingError(f"{named} is not a Python that can be run. {SETUP_HINT}")
+        message = tr("{} is not a Python that can be run.").format(named)
+        raise BackendMissingError(f"{message} {setup_hint()}")
     return python.absolute()
-
-
-def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Returns the environment without what QGIS put there for its own libraries."""
-    kept = {name: value for name, value in environ.items() if not _DROPPED.match(name)}
-    folders = kept.get("PATH", "").split(os.pathsep)
-    kept["PATH"] = os.pathsep.join(f for f in folders if not _QGIS_FOLDER.search(f))
-    return kept
 
 
 def new_log(folder: Path, command: str) -> Path:
@@ -130,157 +120,58 @@ def run(job: Job, on_event: Callable[[Event], None], is_cancelled: Callable[[], 
 
     Raises:
         BackendMissingError: The Python can't be started, or has no `m3amba_geo`.
+        BackendVersionError: It has one of another version than the plugin.
     """
     job.log.write_text(f"$ {shlex.join(job.command_line())}\n", encoding="utf-8")
     # Neutral and empty: QGIS's own folder may be read-only, or hold settings of somebody else's.
-    with tempfile.TemporaryDirectory(prefix="m3amba-") as folder:
-        child = _Child(job, folder)
+    with tempfile.TemporaryDirectory(prefix="m3amba-") as folder, _open(job.log) as log:
+        child = _start(job, folder, log.write)
         stream = EventStream()
-        stop = _Stop(child, job)
+        stop = Stop(
+            (0.0, lambda: child.tell(CANCEL_LINE)),
+            (job.cancel_grace, child.terminate),
+            (job.cancel_grace + job.terminate_grace, child.kill),
+        )
         try:
             for line in child.lines():
                 if is_cancelled():
                     stop.advance()
                 event = stream.feed(line)
                 if event is not None:
+                    _check_version(event, job.python)
                     on_event(event)
             ending = stream.end(child.exit_code(), stop.asked)
         finally:
             child.close()
     tail = tuple(child.tail)
     if ending.code == "internal" and any("No module named m3amba_geo" in line for line in tail):
-        raise BackendMissingError(f"{job.python} has no m3amba-geo. {SETUP_HINT}")
+        message = tr("{} has no m3amba-geo.").format(job.python)
+        raise BackendMissingError(f"{message} {setup_hint()}")
     return Report(ending, tail)
 
 
-class _Child:
-    """The process, and two threads that drain what it writes."""
-
-    def __init__(self, job: Job, folder: str) -> None:
-        # A group of its own, so that all its processes can be ended together; and no window.
-        group = (
-            {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-            if WINDOWS
-            else {"start_new_session": True}
-        )
-        try:
-            self._process = subprocess.Popen(
-                job.command_line(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=child_environment(),
-                cwd=folder,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                **group,
-            )
-        except OSError as error:
-            raise BackendMissingError(
-                f"{job.python} can't be started: {error}. {SETUP_HINT}"
-            ) from error
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._log = job.log
-        self._threads = [
-            threading.Thread(target=self._drain_output, daemon=True),
-            threading.Thread(target=self._drain_errors, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _drain_output(self) -> None:
-        with self._process.stdout as output:
-            for line in output:
-                self._lines.put(line)
-        self._lines.put(None)
-
-    def _drain_errors(self) -> None:
-        with self._process.stderr as errors, self._log.open("a", 1, "utf-8") as log:
-            for line in errors:
-                self.tail.append(line.rstrip())
-                with contextlib.suppress(OSError):  # a full disk must not fill the pipe
-                    log.write(line)
-
-    def lines(self) -> Iterable[str]:
-        """Yields lines until the process has ended and all is read; empty ones while it is silent.
-
-        A worker that outlived the process may hold the pipe open for ever: `ORPHAN_S` seconds of
-        silence after the process has ended are the end, too.
-        """
-        reading = True
-        ended_at = None
-        while reading or self._process.poll() is None:
-            try:
-                line = self._lines.get(timeout=POLL_S)
-                reading = reading and line is not None
-                yield line or ""
-            except queue.Empty:
-                yield ""
-                if self._process.poll() is not None:
-                    ended_at = ended_at or time.monotonic()
-                    if time.monotonic() - ended_at > ORPHAN_S:
-                        return
-
-    def exit_code(self) -> int:
-        return self._process.wait()
-
-    def ask_to_cancel(self) -> None:
-        # Where it has ended or no longer listens, the steps that follow are less polite.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(CANCEL_LINE)
-            self._process.stdin.close()
-
-    def terminate(self) -> None:
-        self._end_tree(force=False)
-
-    def kill(self) -> None:
-        self._end_tree(force=True)
-
-    def _end_tree(self, force: bool) -> None:
-        """Ends the process and all that it started."""
-        if WINDOWS:  # a process without a window can't be asked there, only ended
-            taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe")
-            subprocess.run(
-                [str(taskkill), "/T", "/F", "/PID", str(self._process.pid)],
-                capture_output=True,
-                check=False,
-                creationflags=subprocess.CREATE_NO_WINDOW,
-            )
-            return
-        # Where nobody of the group is left, Linux says so by the first error, macOS by the other.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL if force else signal.SIGTERM)
-
-    def close(self) -> None:
-        """Ends whatever is left, a worker that outlived its parent included."""
-        self.kill()
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        self._process.wait()
-        for thread in self._threads:
-            thread.join(timeout=ORPHAN_S)
+def _open(log: Path) -> TextIO:
+    return log.open("a", 1, "utf-8")
 
 
-class _Stop:
-    """Asks, then terminates, then kills, each a grace time after the one before."""
+def _start(job: Job, folder: str, write: Callable[[str], object]) -> Child:
+    environment = {**child_environment(), **job.environment}
+    try:
+        return Child(job.command_line(), folder, environment, write)
+    except OSError as error:
+        message = tr("{} can't be started: {}.").format(job.python, error)
+        raise BackendMissingError(f"{message} {setup_hint()}") from error
 
-    def __init__(self, child: _Child, job: Job) -> None:
-        self._steps = deque(
-            [
-                (0.0, child.ask_to_cancel),
-                (job.cancel_grace, child.terminate),
-                (job.cancel_grace + job.terminate_grace, child.kill),
-            ]
-        )
-        self._since = 0.0
-        self.asked = False
 
-    def advance(self) -> None:
-        """Takes the next step if its time has come; to be called again and again."""
-        if not self.asked:
-            self.asked = True
-            self._since = time.monotonic()
-        if self._steps and time.monotonic() - self._since >= self._steps[0][0]:
-            self._steps.popleft()[1]()
+def _check_version(event: Event, python: Path) -> None:
+    """Lets nothing but the plugin's own version begin: options and files may differ."""
+    if event.name != "started" or event.text("version") == plugin_version():
+        return
+    message = tr("{} has m3amba-geo {}; the plugin is {}.").format(
+        python, event.text("version"), plugin_version()
+    )
+    fix = tr(
+        "Run “Set up M3amba” in the Processing toolbox, install m3amba-geo=={} there yourself, or "
+        "install the plugin of that version."
+    ).format(plugin_version())
+    raise BackendVersionError(f"{message} {fix}")

@@ -53,9 +53,8 @@ class Child:
         command: Sequence[str],
         folder: str,
         environment: Mapping[str, str],
-        on_error_line: Callable[[str], None],
+        on_error_line: Callable[[str], object] | None = None,
         inherited: Sequence[int] = (),
-        together: bool = False,
     ) -> None:
         """Starts it.
 
@@ -63,9 +62,9 @@ class Child:
             command: Program and arguments.
             folder: Working folder.
             environment: Environment variables, all of them.
-            on_error_line: Called in a thread with each line of standard error, its end included.
+            on_error_line: Called in a thread with each line of standard error; None sends standard
+                error where standard output goes.
             inherited: File descriptors that it holds open as long as it lives (not on Windows).
-            together: Standard error goes where standard output goes.
 
         Raises:
             OSError: It can't be started.
@@ -80,7 +79,7 @@ class Child:
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if together else subprocess.PIPE,
+            stderr=subprocess.PIPE if on_error_line else subprocess.STDOUT,
             env=dict(environment),
             cwd=folder,
             text=True,
@@ -91,7 +90,7 @@ class Child:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._threads = [threading.Thread(target=self._drain_output, daemon=True)]
-        if not together:
+        if on_error_line:
             self._threads.append(
                 threading.Thread(target=self._drain_errors, args=(on_error_line,), daemon=True)
             )
@@ -104,11 +103,11 @@ class Child:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def _drain_errors(self, on_line: Callable[[str], None]) -> None:
+    def _drain_errors(self, on_line: Callable[[str], object]) -> None:
         with self._process.stderr as errors:
             for line in errors:
                 self.tail.append(line.rstrip())
-                with contextlib.suppress(OSError):  # a full disk must not fill the pipe
+                with contextlib.suppress(OSError, ValueError):  # a full disk must not fill the pipe
                     on_line(line)
 
     def lines(self) -> Iterable[str]:

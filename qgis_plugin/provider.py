@@ -5,11 +5,17 @@ from pathlib import Path
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from . import settings
 from .algorithms.classify import Classify
+from .algorithms.doctor import Doctor
+from .algorithms.evaluate import Evaluate
+from .algorithms.info import Info
+from .algorithms.setup import SetUp
 from .algorithms.train import Train
+from .translate import tr
+from .version import plugin_version
 
 ICON = str(Path(__file__).with_name("icon.svg"))
+ALGORITHMS = (Train, Classify, Evaluate, Info, SetUp, Doctor)
 
 
 class M3ambaProvider(QgsProcessingProvider):
@@ -25,7 +31,11 @@ class M3ambaProvider(QgsProcessingProvider):
 
     def longName(self):
         """Returns the name where there is room."""
-        return "M3amba land-cover classification"
+        return tr("M3amba land-cover classification")
+
+    def versionInfo(self):
+        """Returns the version of the plugin."""
+        return plugin_version()
 
     def icon(self):
         """Returns the icon in the toolbox."""
@@ -35,19 +45,9 @@ class M3ambaProvider(QgsProcessingProvider):
         """Returns the icon's file, for model diagrams."""
         return ICON
 
-    def load(self):
-        """Registers settings and algorithms."""
-        settings.register(self)
-        return super().load()
-
-    def unload(self):
-        """Takes the settings away."""
-        settings.unregister()
-        super().unload()
-
     def loadAlgorithms(self):
         """Adds one of each."""
-        for algorithm in (Train, Classify):
+        for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())
 
     def supportedOutputRasterLayerExtensions(self):

@@ -27,7 +27,7 @@ EXAMPLES = """
     Labels that training never saw:
       m3amba-geo evaluate map.tif --labels check.gpkg --field class
 
-    The labels of the training: pixels that trained the model are left out and counted:
+    The labels of a training with --test-share: pixels that trained the model are left out:
       m3amba-geo evaluate map.tif --labels roi.shp --report accuracy.json --html accuracy.html
 
     A map that lost its sidecar:

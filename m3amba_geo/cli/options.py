@@ -27,7 +27,8 @@ RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
 def command(name: str, examples: str) -> Callable[[Function], click.Command]:
     """Returns a decorator that makes a command whose help ends in examples."""
     lines = textwrap.indent(inspect.cleandoc(examples), "  ")
-    return click.command(name, epilog=f"\b\nExamples:\n{lines}")
+    # Click re-wraps every paragraph that does not begin with a backspace.
+    return click.command(name, epilog=f"\b\nExamples:\n{lines}".replace("\n\n", "\n\n\b\n"))
 
 
 def setting(*names: str, key: str, **attrs: Any) -> Decorator:  # noqa: ANN401 - click's

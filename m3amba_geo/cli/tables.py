@@ -55,8 +55,8 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def words(key: str) -> str:
-    """Returns a key as words."""
-    return key.replace("_", " ")
+    """Returns a key as words; keys that are files' names stay as they are."""
+    return key if "." in key or "/" in key else key.replace("_", " ")
 
 
 def format_value(value: object) -> str:

@@ -86,7 +86,7 @@ LEARNING_OPTIONS = together(
         usual="chosen from the labels",
         help="Visits of every labelled cell.",
     ),
-    setting("--batch", key="train.batch", type=int, usual="16", help="Patches a step."),
+    setting("--batch", key="train.batch", type=int, usual="8", help="Patches a step."),
     setting(
         "--patch",
         key="train.patch",

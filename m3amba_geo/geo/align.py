@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -14,6 +13,7 @@ from m3amba_geo.config import ModalityConfig, SceneConfig
 from m3amba_geo.errors import BandMismatchError, NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.bands import Band, match_bands
+from m3amba_geo.geo.footprint import crs_of, describe, meet, outline
 from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
 
 _BLOCK = 128  # side of the cached blocks in pixels
@@ -91,6 +91,17 @@ class Stack:
                     valid[n][ys, xs] = block_valid[n][by, bx]
         return pixels, valid
 
+    def valid_where(self, wanted: Mask) -> Mask:
+        """Returns which of the wanted pixels `(H, W)` are valid in every modality, `(H, W)`."""
+        usable = np.zeros_like(wanted)
+        for top, height in self.strips():
+            columns = np.flatnonzero(wanted[top : top + height].any(axis=0))
+            if columns.size:
+                left, right = int(columns[0]), int(columns[-1]) + 1
+                _, valid = self.read(top, left, height, right - left)
+                usable[top : top + height, left:right] = valid_in_all(valid)
+        return usable & wanted
+
     def strips(self, height: int = _BLOCK) -> Iterator[tuple[int, int]]:
         """Yields `(top, height)` of strips that cover the grid."""
         rows = self.grid.shape[0]
@@ -144,7 +155,7 @@ def open_stack(
     with ExitStack() as handles:
         opened = [
             (config.name, tuple(handles.enter_context(open_raster(f)) for f in config.files))
-            for config in _in_trained_order(scene.modalities, trained)
+            for config in _in_trained_order(scene.modalities, trained, emit)
         ]
         if scene.grid is None:
             first = next(rasters[0] for name, rasters in opened if name == scene.modalities[0].name)
@@ -158,15 +169,16 @@ def open_stack(
             for raster in rasters:
                 _bring_onto(raster, grid, scene, emit)
             bands = [band for raster in rasters for band in raster.bands]
-            chosen = range(len(bands))
+            chosen = [*range(len(bands))]
             if trained is not None:
-                chosen = match_bands(name, trained[n].bands, bands)  # type: ignore[assignment]
+                chosen = match_bands(name, trained[n].bands, bands)
+                _show_match(name, trained[n].bands, [bands[i] for i in chosen], emit)
             modalities.append(Modality(name, rasters, tuple(chosen)))
         yield Stack(grid, modalities, cache_bytes)
 
 
 def _in_trained_order(
-    given: Sequence[ModalityConfig], trained: Sequence[TrainedModality] | None
+    given: Sequence[ModalityConfig], trained: Sequence[TrainedModality] | None, emit: Listener
 ) -> Sequence[ModalityConfig]:
     names = [modality.name for modality in given]
     if len(set(names)) < len(names):
@@ -176,26 +188,48 @@ def _in_trained_order(
     wanted = [modality.name for modality in trained]
     if set(names) == set(wanted):
         return [given[names.index(name)] for name in wanted]
-    if len(given) != len(trained):
+    misplaced = any(
+        name in wanted and name != own for name, own in zip(names, wanted, strict=False)
+    )
+    if len(given) != len(trained) or misplaced:
         raise BandMismatchError(
             f"The model takes {len(trained)} modalities ({', '.join(wanted)}); "
             f"{len(given)} were given ({', '.join(names)}).",
             f"Name them as in training, for example {wanted[0]}=FILE.",
         )
+    pairs = [f"{new} for {old}" for old, new in zip(wanted, names, strict=True) if old != new]
+    emit(Note(f"Modalities are taken in the order given: {', '.join(pairs)}."))
     return given
 
 
+def _show_match(
+    modality: str, trained: Sequence[Band], given: Sequence[Band], emit: Listener, most: int = 12
+) -> None:
+    """Says which band stands for which, where they are not described alike."""
+    pairs = [f"{new} for {old}" for old, new in zip(trained, given, strict=True) if old != new]
+    if pairs:
+        more = ", ..." if len(pairs) > most else ""
+        emit(Note(f"Bands of '{modality}': {', '.join(pairs[:most])}{more}."))
+
+
 def _bring_onto(raster: Raster, grid: GeoBox, scene: SceneConfig, emit: Listener) -> None:
+    if raster.transparency:
+        emit(
+            Note(
+                f"A band of {raster.path.name} is marked as transparency (alpha): it masks pixels "
+                "and is not taken as data."
+            )
+        )
     if same_place(raster.grid, grid):
         return
-    raster.warp_onto(grid, scene.resampling)
-    height, width = grid.shape
-    corners = raster.grid.extent.to_crs(grid.crs) if grid.crs else raster.grid.extent
-    if not corners.intersects(grid.extent):
+    if raster.grid.crs is not None and grid.crs is not None and not meet(raster.grid, grid):
         raise NoOverlapError(
-            f"{raster.path} does not overlap the reference grid.",
+            f"{raster.path} ({describe(crs_of(raster.grid), outline(raster.grid).bounds)}) does "
+            f"not overlap the reference grid ({describe(crs_of(grid), outline(grid).bounds)}).",
             "Check that all rasters show the same place and carry the right CRS.",
         )
+    raster.warp_onto(grid, scene.resampling)
+    height, width = grid.shape
     emit(
         Note(
             f"{raster.path.name} is warped onto the reference grid "
@@ -208,8 +242,3 @@ def valid_in_all(valid: Sequence[Mask]) -> Mask:
     """Returns where every modality is valid, `(h, w)`."""
     everywhere: Mask = np.logical_and.reduce(valid)
     return everywhere
-
-
-def paths(scene: SceneConfig) -> list[Path]:
-    """Returns every raster of a scene."""
-    return [file for modality in scene.modalities for file in modality.files]

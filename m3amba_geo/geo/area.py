@@ -5,6 +5,7 @@ that were used in training.
 """
 
 import base64
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
-from rasterio.warp import reproject
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
-from m3amba_geo.geo.raster import Mask, same_place
+from m3amba_geo.geo.footprint import crs_of
+from m3amba_geo.geo.raster import SAME_PLACE, Mask, same_place
+
+_FEW = 1 << 18  # pixels moved at a time, for the sake of memory
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,18 @@ class GridRecord:
         return GridRecord(wkt, (a.a, a.b, a.c, a.d, a.e, a.f), (grid.shape[0], grid.shape[1]))
 
     def grid(self) -> GeoBox:
-        """Returns the grid."""
-        return GeoBox(self.shape, Affine(*self.affine), self.crs)
+        """Returns the grid.
+
+        Raises:
+            ValueError: There is no such grid.
+        """
+        affine = Affine(*self.affine)
+        if min(self.shape) < 1 or not 0 < abs(affine.determinant) < math.inf:
+            raise ValueError(f"{self.shape} pixels with {self.affine} are no grid.")
+        try:
+            return GeoBox(self.shape, affine, self.crs)
+        except ProjError as error:
+            raise ValueError(f"{self.crs!r:.80} is no CRS.") from error
 
 
 @dataclass(frozen=True)
@@ -57,30 +71,55 @@ def used_on(areas: Sequence[TrainingArea], grid: GeoBox) -> Mask:
     """Returns the pixels of `grid` that any training pixel falls into, `(H, W)`.
 
     On another grid a pixel counts as used where any part of a training pixel reaches it, so that
-    doubt goes against the score. Scenes elsewhere leave no trace.
+    doubt goes against the score; grids without a CRS are taken to share their numbers with others.
+    Scenes elsewhere leave no trace.
     """
     used = np.zeros(grid.shape, np.bool_)
     for area in areas:
-        if same_place(area.grid, grid):
-            used |= area.used
-        elif area.grid.crs is not None and grid.crs is not None:
-            used |= _warped(area, grid, str(area.grid.crs.to_wkt()), str(grid.crs.to_wkt()))
+        used |= area.used if same_place(area.grid, grid) else _touched(area, grid)
     return used
 
 
-def _warped(area: TrainingArea, grid: GeoBox, src_crs: str, dst_crs: str) -> Mask:
-    warped, any_touch = np.zeros((2, *grid.shape), np.uint8)
-    where = {
-        "src_transform": area.grid.affine,
-        "src_crs": src_crs,
-        "dst_transform": grid.affine,
-        "dst_crs": dst_crs,
-    }
-    source = area.used.astype(np.uint8)
-    reproject(source, warped, resampling=Resampling.nearest, **where)
-    reproject(source, any_touch, resampling=Resampling.max, **where)
-    touched: Mask = (warped | any_touch) > 0
+def _touched(area: TrainingArea, grid: GeoBox) -> Mask:
+    """Returns the pixels of `grid` that the boxes around training pixels meet, `(H, W)`."""
+    height, width = grid.shape
+    edges = np.zeros((height + 1, width + 1), np.int32)  # +1 and -1 at the boxes' corners
+    rows, columns = np.nonzero(area.used)
+    for first in range(0, rows.size, _FEW):
+        some = slice(first, first + _FEW)
+        left, top, right, bottom = _boxes(rows[some], columns[some], area.grid, grid)
+        inside = (right > left) & (bottom > top)
+        left, top, right, bottom = (side[inside] for side in (left, top, right, bottom))
+        for y, x, sign in (
+            (top, left, 1),
+            (top, right, -1),
+            (bottom, left, -1),
+            (bottom, right, 1),
+        ):
+            np.add.at(edges, (y, x), sign)
+    touched: Mask = edges.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
     return touched
+
+
+def _boxes(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], source: GeoBox, target: GeoBox
+) -> NDArray[np.int64]:
+    """Returns `left, top, right, bottom` of pixels on another grid, each `(n,)`, end exclusive.
+
+    What can't be moved, or lies outside, has no extent.
+    """
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    x, y = source.pix2wld((columns + corners[:, 1:]).ravel(), (rows + corners[:, :1]).ravel())
+    if source.crs is not None and target.crs is not None:
+        x, y = Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True).transform(x, y)
+    x, y = (axis.reshape(4, -1) for axis in target.wld2pix(x, y))  # (4, n)
+    lost = ~(np.isfinite(x) & np.isfinite(y)).all(axis=0)
+    x[:, lost] = y[:, lost] = -1
+    starts = [np.floor(axis.min(axis=0) + SAME_PLACE) for axis in (x, y)]
+    ends = [np.ceil(axis.max(axis=0) - SAME_PLACE) for axis in (x, y)]
+    height, width = target.shape
+    limits = ((width,), (height,)) * 2
+    return np.clip(np.stack([*starts, *ends]), 0, limits).astype(np.int64)
 
 
 def pack(mask: Mask) -> NDArray[np.uint8]:
@@ -95,7 +134,7 @@ def unpack(bits: NDArray[np.uint8], shape: tuple[int, int]) -> Mask:
         ValueError: The number of bits does not fit the shape.
     """
     size = shape[0] * shape[1]
-    if bits.size != -(-size // 8):
+    if min(shape) < 1 or bits.size != -(-size // 8):
         raise ValueError(f"{bits.size} bytes can't be a mask of {shape[0]} x {shape[1]} pixels.")
     return np.unpackbits(bits, count=size).astype(np.bool_).reshape(shape)
 
@@ -111,9 +150,9 @@ def from_text(text: str, shape: tuple[int, int]) -> Mask:
     Raises:
         ValueError: The text is damaged or of another shape.
     """
-    size = -(-shape[0] * shape[1] // 8)
+    size = max(0, -(-shape[0] * shape[1] // 8))
     try:
-        # The bound keeps a forged sidecar from unpacking into all of memory.
+        # The bound (0 would be none) keeps a forged sidecar from unpacking into all of memory.
         raw = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
     except zlib.error as error:
         raise ValueError(f"the mask is damaged: {error}") from error

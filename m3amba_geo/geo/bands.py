@@ -30,17 +30,16 @@ def match_bands(modality: str, trained: Sequence[Band], given: Sequence[Band]) -
     """Returns, for each trained band, the index of the given band that stands for it.
 
     Wavelengths decide where all bands have one; else names, where they are told apart by them;
-    else the order, if the numbers are equal. Anything else is refused rather than guessed.
+    else the order, if the numbers are equal and no wavelength speaks against it. Anything else is
+    refused rather than guessed.
 
     Raises:
         BandMismatchError: No reading is certain.
     """
-    for match in (_by_wavelength, _by_name):
+    for match in (_by_wavelength, _by_name, _by_order):
         indices = match(trained, given)
         if indices is not None:
             return indices
-    if len(trained) == len(given):
-        return list(range(len(trained)))
     raise BandMismatchError(
         f"Modality '{modality}' has {len(given)} bands ({_listed(given)}); "
         f"the model was trained on {len(trained)} ({_listed(trained)}).",
@@ -50,19 +49,31 @@ def match_bands(modality: str, trained: Sequence[Band], given: Sequence[Band]) -
 
 
 def _by_wavelength(trained: Sequence[Band], given: Sequence[Band]) -> list[int] | None:
-    wanted = [band.wavelength for band in trained]
-    offered = [band.wavelength for band in given]
+    offered = [band.wavelength for band in given if band.wavelength is not None]
+    if len(offered) < len(given):
+        return None
     indices = []
-    for wavelength in wanted:
-        distances = [
-            abs(other - wavelength)
-            for other in offered
-            if other is not None and wavelength is not None
-        ]
-        if len(distances) < len(offered) or min(distances) > WAVELENGTH_TOLERANCE:
+    for band in trained:
+        if band.wavelength is None:
+            return None
+        distances = [abs(other - band.wavelength) for other in offered]
+        if min(distances) > WAVELENGTH_TOLERANCE:
             return None
         indices.append(distances.index(min(distances)))
     return indices if len(set(indices)) == len(indices) else None
+
+
+def _by_order(trained: Sequence[Band], given: Sequence[Band]) -> list[int] | None:
+    if len(trained) != len(given) or any(map(_differ, trained, given)):
+        return None
+    return list(range(len(trained)))
+
+
+def _differ(one: Band, other: Band) -> bool:
+    """Whether wavelengths say that two bands are not the same."""
+    if one.wavelength is None or other.wavelength is None:
+        return False
+    return abs(one.wavelength - other.wavelength) > WAVELENGTH_TOLERANCE
 
 
 def _by_name(trained: Sequence[Band], given: Sequence[Band]) -> list[int] | None:

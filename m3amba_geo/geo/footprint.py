@@ -8,6 +8,7 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from m3amba_geo.errors import CRSMissingError, NoLabelsError, NoOverlapError
 
@@ -73,6 +74,36 @@ def reproject(
         geometries = shapely.transform(geometries, move, interleaved=False)
     finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
     return np.where(finite, geometries, shapely.Point())
+
+
+def meet(one: GeoBox, other: GeoBox) -> bool:
+    """Whether two grids overlap, as far as that can be told; without a CRS in their own numbers.
+
+    Either is moved to the other's CRS: far from home, one of the two ways may lead nowhere.
+
+    Raises:
+        CRSMissingError: No way leads from one CRS to the other.
+    """
+    edge = outline(other)
+    if one.crs is None or other.crs is None:
+        return bool(shapely.intersects(outline(one), edge))
+    try:
+        there, back = _moved(one, other), _moved(other, one)
+    except ProjError as error:
+        raise CRSMissingError(
+            f"No transformation between {name_of(crs_of(one))} and {name_of(crs_of(other))} is "
+            "known.",
+            "One of the two CRSs is a mere name: assign the right one.",
+        ) from error
+    return bool(shapely.intersects(there, edge) or shapely.intersects(back, outline(one)))
+
+
+def _moved(grid: GeoBox, target: GeoBox) -> shapely.Geometry:
+    """The edge of a grid in another's CRS, empty where that can't hold it."""
+    edge = outline(grid)  # straight edges bend on the way: more corners follow the bend
+    dense = np.array([shapely.segmentize(edge, edge.length / 200)])
+    moved: shapely.Geometry = reproject(dense, crs_of(grid), target)[0]
+    return moved
 
 
 def check_crs(path: Path, crs: CRS | None, grid: GeoBox) -> None:

@@ -29,6 +29,7 @@ from m3amba_geo.geo.footprint import (
     bounds_in,
     check_crs,
     crs_of,
+    meet,
     nothing_there,
     outline,
     reproject,
@@ -277,12 +278,10 @@ def _labels_of_raster(
 
 
 def _warp(raster: LabelRaster, path: Path, grid: GeoBox, emit: Listener) -> LabelRaster:
-    crs, edge = crs_of(raster.grid), outline(raster.grid)
+    crs = crs_of(raster.grid)
     check_crs(path, crs, grid)
-    # Straight edges bend on the way to another CRS: more corners follow the bend.
-    moved = reproject(np.array([shapely.segmentize(edge, edge.length / 200)]), crs, grid)[0]
-    if not shapely.intersects(moved, outline(grid)):
-        raise nothing_there(path, edge.bounds, crs, grid, 1)
+    if not meet(raster.grid, grid):
+        raise nothing_there(path, outline(raster.grid).bounds, crs, grid, 1)
     emit(Note(f"{path} has another grid; it is warped by nearest neighbour."))
     return warp_label_raster(raster, grid)
 

@@ -30,23 +30,16 @@ from m3amba_geo.geo.bands import Band
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-_UNITS = dict.fromkeys(("nanometers", "nanometer", "nanometres", "nanometre", "nm"), 1.0)
-_UNITS |= dict.fromkeys(
-    (
-        "micrometers",
-        "micrometer",
-        "micrometres",
-        "micrometre",
-        "um",
-        "µm",
-        "μm",
-        "microns",
-        "micron",
-    ),
-    1000.0,
-)  # the micro sign and the Greek letter look alike
+_UNITS = {
+    unit: factor
+    for units, factor in (
+        ("nanometers nanometer nanometres nanometre nm", 1.0),
+        ("micrometers micrometer micrometres micrometre microns micron um \u00b5m \u03bcm", 1000.0),
+    )
+    for unit in units.split()
+}
 _LEAST_NANOMETRES = 100.0
-_SAME_PLACE = 1e-3  # pixels
+SAME_PLACE = 1e-3  # pixels
 
 
 class Raster:
@@ -112,6 +105,7 @@ class Raster:
                 src_nodata=values[group[0]],
                 nodata=math.nan,
                 dtype="float32",
+                UNIFIED_SRC_NODATA="NO",  # else a value that other bands lack counts as data
             )
             self._warps.append((self._handles.enter_context(warped), group))
 
@@ -188,7 +182,7 @@ def same_place(one: GeoBox, other: GeoBox) -> bool:
     height, width = one.shape
     for corner in ((0, 0), (width, 0), (0, height)):
         x, y = one.wld2pix(*other.pix2wld(*corner))
-        if max(abs(x - corner[0]), abs(y - corner[1])) > _SAME_PLACE:
+        if max(abs(x - corner[0]), abs(y - corner[1])) > SAME_PLACE:
             return False
     return True
 
@@ -319,7 +313,14 @@ def _colors(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no type
         table = file.colormap(1)
     except ValueError:
         return {}
-    return {code: f"#{r:02x}{g:02x}{b:02x}" for code, (r, g, b, a) in table.items() if a}
+    black = [code for code, (*rgb, _) in table.items() if rgb == [0, 0, 0]]
+    # A TIFF's palette has no gaps: entries that nobody set are black.
+    unset = set(black) if len(black) > 1 else set()
+    return {
+        code: f"#{r:02x}{g:02x}{b:02x}"
+        for code, (r, g, b, alpha) in table.items()
+        if alpha and code not in unset
+    }
 
 
 def _category_names(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types

@@ -48,6 +48,7 @@ class Split:
     sides: Sides
     notes: tuple[str, ...] = ()
     untested: tuple[int, ...] = ()
+    by: str = "none"
 
 
 def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) -> Split:
@@ -92,7 +93,7 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
     for side, _ in wanted:
         notes += _missing(sides, labels, side, by)
     untested = _absent(sides, labels, wanted[0][0])
-    return Split(sides, tuple(notes), tuple(untested))
+    return Split(sides, tuple(notes), tuple(untested), by)
 
 
 def _unit(labels: Labels, config: SplitConfig) -> tuple[str, list[str]]:

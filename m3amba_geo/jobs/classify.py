@@ -98,7 +98,7 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         grid = _part(stack.grid, region)
         _check_room(layers, region, predictor, config)
         mask = _mask(handles, config.mask, stack.grid)
-        stride = config.stride or default_stride(predictor.patch)
+        stride = _stride(config, predictor.patch)
         writers = {
             role: handles.enter_context(open_map(layer, grid, scratch_of))
             for role, layer in layers.items()
@@ -126,6 +126,16 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         config.out, config.confidence, config.probabilities, style_path(config.out),
         named | {"nodata": int(counts[0])},
     )  # fmt: skip
+
+
+def _stride(config: ClassifyConfig, patch: int) -> int:
+    stride = config.stride or default_stride(patch)
+    if stride > patch:
+        raise UsageError(
+            f"A stride of {stride} leaves gaps between windows of {patch} pixels.",
+            f"Use --stride {patch} or less.",
+        )
+    return stride
 
 
 def _layers(config: ClassifyConfig, legend: Legend) -> dict[str, Layer]:

@@ -23,14 +23,13 @@ from m3amba_geo.config import (
 from m3amba_geo.errors import OutputFolderError
 from m3amba_geo.events import Artifact, Event, Listener, Note, Started, ignore
 from m3amba_geo.files import whole
-from m3amba_geo.geo.align import open_stack
+from m3amba_geo.geo.align import open_stack, valid_in_all
 from m3amba_geo.geo.labels import read_labels
 from m3amba_geo.geo.raster import read_label_raster
 from m3amba_geo.jobs import classify, evaluate, train
 from m3amba_geo.jobs.sidecar import read_sidecar
 
 _MODALITIES = {"vnir": ("10", "20", "30", "40"), "swir": ("50", "70")}
-_NATURAL = (2, 1, 0)  # red, green, blue among the VNIR bands
 _EPOCHS = 24
 
 
@@ -140,11 +139,18 @@ def _draw(scene: SceneConfig, map_path: Path, picture: Path) -> None:
         height, width = stack.grid.shape
         pixels, valid = stack.read(0, 0, height, width)
         labels = read_labels(scene.labels, stack.grid, sidecar.legend, ignore)
-    image = _stretched(pixels[0][list(_NATURAL)], valid[0])
+    vnir, swir = pixels
+    image = _stretched(np.stack([swir[0], vnir[3], vnir[2]]), valid_in_all(valid))
     codes = read_label_raster(map_path).values.astype(np.uint16)
     with whole(picture) as scratch:
         scratch.write_bytes(
-            side_by_side(image, labels.codes, codes, sidecar.legend, "North Carolina, Landsat-7")
+            side_by_side(
+                image,
+                labels.codes,
+                codes,
+                sidecar.legend,
+                "North Carolina, Landsat-7 (SWIR, NIR, red)",
+            )
         )
 
 

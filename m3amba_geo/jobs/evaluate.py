@@ -17,13 +17,14 @@ from m3amba_geo.assess.report import to_html, to_json
 from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import EvaluateConfig
 from m3amba_geo.errors import NoLabelsError, TrainOverlapError
-from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
+from m3amba_geo.events import Artifact, Listener, Metric, Started
 from m3amba_geo.files import check_output, checksum, write_text
 from m3amba_geo.geo.area import used_on
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
 from m3amba_geo.geo.raster import Mask, read_label_raster
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
 
+_FEW = 0.05  # a test set smaller than this share of the training set decides nothing
 _PARTING = 0.05  # accuracy near training may exceed that far from it by this much unremarked
 
 
@@ -54,8 +55,6 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
     used = _used(origin, raster.grid, config)
     evaluation = _evaluate(labels, predicted, legend, used, origin)
     evaluation = _described(evaluation, map_path, config, origin)
-    for note in evaluation.notes:
-        emit(Warned("assessment", note))
     accuracy = evaluation.accuracy
     for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
         if value is not None:
@@ -128,11 +127,16 @@ def _evaluate(
         )
     gap = origin.patch // 2 if origin is not None else 0
     apart, notes = None, []
+    if accuracy.pixels < _FEW * training:
+        notes.append(
+            f"Only {accuracy.pixels:,} labelled pixels could be scored; {training:,} trained the "
+            "model. Train with --test-share, or score on other labels."
+        )
     if used.any() and gap:
         far = scored & (ndimage.distance_transform_cdt(~used, "chessboard") >= gap)
         if far.any():
             apart = assess(labels.codes[far], predicted[far], legend)
-        notes = _parting(accuracy.overall, None if apart is None else apart.overall, gap)
+        notes += _parting(accuracy.overall, None if apart is None else apart.overall, gap)
     return Evaluation(accuracy, int(labelled.sum()), training, {}, apart, gap, tuple(notes))
 
 

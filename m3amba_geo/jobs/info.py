@@ -12,13 +12,15 @@ from pydantic import TypeAdapter
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Manifest, read_manifest
-from m3amba_geo.config import LabelConfig
+from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
 from m3amba_geo.errors import FileMissingError, RasterUnreadableError
 from m3amba_geo.events import Listener, Started
 from m3amba_geo.files import checksum
+from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.footprint import crs_of, name_of, outline
-from m3amba_geo.geo.labels import Legend, read_labels, read_legend
+from m3amba_geo.geo.labels import Legend, read_legend
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
+from m3amba_geo.jobs.ground_truth import labels_on
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,18 @@ def run(files: Sequence[Path], emit: Listener) -> Info:
                 rasters.append(handles.enter_context(open_raster(file)))
             except RasterUnreadableError:
                 vectors.append(file)  # if it is no vector either, reading it will say so
-        grid = rasters[0].grid if rasters else None
+        stack = _stack(rasters, handles, emit) if rasters and vectors else None
         return Info(
             {str(model): _model(model, read_manifest(model)) for model in models},
             tuple(_raster(raster, rasters[0].grid) for raster in rasters),
-            tuple(facts for file in vectors for facts in _classes(file, grid, emit)),
+            tuple(facts for file in vectors for facts in _classes(file, stack, emit)),
         )
+
+
+def _stack(rasters: Sequence[Raster], handles: ExitStack, emit: Listener) -> Stack:
+    """Opens the rasters as training would, a modality each: labels count where all are valid."""
+    modalities = (ModalityConfig(str(n), (raster.path,)) for n, raster in enumerate(rasters))
+    return handles.enter_context(open_stack(SceneConfig(tuple(modalities)), emit))
 
 
 def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -149,12 +157,12 @@ def _overlap(grid: GeoBox, reference: GeoBox) -> float:
     return float(covered.area / edge.area)
 
 
-def _classes(path: Path, grid: GeoBox | None, emit: Listener) -> list[ClassFacts]:
+def _classes(path: Path, stack: Stack | None, emit: Listener) -> list[ClassFacts]:
     config = LabelConfig(path)
     legend: Legend = read_legend([config])
-    if grid is None:
+    if stack is None:
         return [ClassFacts(path.name, e.code, e.name, e.color, None, None) for e in legend]
-    labels = read_labels(config, grid, legend, emit)
+    labels = labels_on(stack, config, legend, emit)
     facts = []
     for entry in legend:
         here = labels.codes == entry.code

@@ -20,11 +20,12 @@ from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConf
 from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
 from m3amba_geo.files import check_output, fingerprint
-from m3amba_geo.geo.align import Stack, TrainedModality, open_stack, paths
+from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
-from m3amba_geo.geo.labels import Labels, Legend, read_labels, read_legend
+from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
@@ -123,7 +124,7 @@ def run(
             resolution=_resolution(opened[0].stack),
             split=_split_in_words(opened, config),
             scores=fitted.scores,
-            settings=TypeAdapter(TrainConfig).dump_python(config, mode="json"),
+            settings=_settings(config),
             versions=versions(),
             inputs=inputs,
             scan=backend,
@@ -168,12 +169,12 @@ def _open(
         stack = handles.enter_context(open_stack(scene, emit, trained))
         trained = trained or _modalities(stack)  # later scenes are matched to the first
         assert scene.labels is not None
-        labels = read_labels(scene.labels, stack.grid, legend, emit)
+        labels = labels_on(stack, scene.labels, legend, emit)
         rng = np.random.default_rng([config.seed, 0, n])
         if scene.test_labels is None:
             split = split_labels(labels, config.split, rng)
         else:  # the user's own parting: taken as it is, without a gap of ours
-            test = read_labels(scene.test_labels, stack.grid, legend, emit).codes > 0
+            test = labels_on(stack, scene.test_labels, legend, emit).codes > 0
             labels = replace(labels, codes=np.where(test, np.uint16(0), labels.codes))
             split = split_labels(labels, replace(config.split, test=0.0), rng)
             split = replace(split, sides=np.where(test, np.uint8(Side.TEST), split.sides))
@@ -317,9 +318,10 @@ def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str,
     counts = ", ".join(f"{name} {count}" for name, count in _pixels(scenes).items())
     names = {e.code: e.name for e in scenes[0].labels.legend}
     untested = sorted({names[code] for scene in scenes for code in scene.split.untested})
+    units = ", ".join(dict.fromkeys(scene.split.by for scene in scenes))
     words = [
-        f"by {config.split.by}, gap {config.split.gap} pixels; labelled pixels: {counts}",
-        *(note for scene in scenes for note in scene.split.notes),
+        f"by {units}, gap {config.split.gap} pixels; labelled pixels: {counts}",
+        *(note.rstrip(".") for scene in scenes for note in scene.split.notes),
     ]
     if untested:
         words.append(f"classes without a held-out pixel: {', '.join(untested)}")
@@ -327,9 +329,26 @@ def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str,
 
 
 def _inputs(scenes: Sequence[SceneConfig]) -> dict[str, str]:
-    files = [file for scene in scenes for file in paths(scene)]
-    files += [scene.labels.path for scene in scenes if scene.labels is not None]
-    return {file.name: fingerprint(file) for file in files}
+    """Returns the fingerprint of each file, by scene, modality and name: no folders of this machine."""
+    found: dict[str, str] = {}
+    for n, scene in enumerate(scenes, 1):
+        files = [(m.name, file) for m in scene.modalities for file in m.files]
+        if scene.labels is not None:
+            files.append(("labels", scene.labels.path))
+        found |= {f"{n}/{role}/{file.name}": fingerprint(file) for role, file in files}
+    return found
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Returns the settings as JSON can hold them, files by their names only."""
+    weights = config.guide.weights
+    plain = replace(
+        config,
+        out=Path(config.out.name),
+        guide=replace(config.guide, weights=weights and Path(weights.name)),
+    )
+    settings: dict[str, Any] = TypeAdapter(TrainConfig).dump_python(plain, mode="json")
+    return settings
 
 
 def _digest(
@@ -338,9 +357,10 @@ def _digest(
     inputs: Mapping[str, str],
     scenes: Sequence[_Scene],
 ) -> str:
-    """Returns a name for all that a run's weights depend on."""
+    """Returns a name for all that a run's weights depend on, the machine left out."""
+    elsewhere = {"out", "device", "scan", "workers", "licence"}
     what = {
-        "config": TypeAdapter(TrainConfig).dump_python(config, mode="json") | {"out": ""},
+        "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),
         "inputs": dict(inputs),
     }

@@ -243,12 +243,12 @@ class _Run:
         )
 
     def _foresee(self, seconds: float) -> None:
-        minutes = seconds * (self.steps - self.position.step) / 60
+        minutes = math.ceil(seconds * (self.steps - self.position.step) / 60)
         memory = psutil.Process().memory_info().rss / 2**30
         self.emit(
             Note(
                 f"{seconds:.2f} s a step; the remaining {self.steps - self.position.step} steps "
-                f"take about {minutes:.0f} min at most; {memory:.1f} GiB of memory in use."
+                f"take {minutes} min at most; {memory:.1f} GiB of memory in use."
             )
         )
 

@@ -5,15 +5,21 @@ from pathlib import Path
 from qgis.core import (
     QgsProcessing,
     QgsProcessingLayerPostProcessorInterface,
-    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
     QgsProcessingParameterFile,
     QgsProcessingParameterMultipleLayers,
+    QgsProcessingParameterNumber,
     QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
 )
 
+from ..model_file import NotAModelError, read_model
 from ..translate import tr
-from .base import DEVICE_HELP, DEVICES, BackendAlgorithm
-from .layers import absolute, raster_arguments, raster_problem
+from .base import BackendAlgorithm
+from .layers import absolute, model_problem, overlap, pair, raster_arguments, raster_problem
+
+OPTIONS = ("MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY", "GUIDE_WEIGHTS", "DEVICE")
 
 
 class Classify(BackendAlgorithm):
@@ -26,6 +32,7 @@ class Classify(BackendAlgorithm):
         "kind. The map has the grid of the first raster, and the names and colours of the classes."
     )
     tag_words = "land cover,classification,deep learning,machine learning,mamba,map,prediction"
+    example = "-- MODEL=model.m3amba RASTERS=image.tif RASTERS=height.tif MAP=map.tif"
 
     def initAlgorithm(self, configuration=None):
         """Declares the parameters."""
@@ -37,15 +44,64 @@ class Classify(BackendAlgorithm):
             QgsProcessingParameterMultipleLayers(
                 "RASTERS", tr("Rasters"), QgsProcessing.SourceType.TypeRaster
             ),
-            tr("As many as the model was trained on, in the same order, with the same bands."),
+            tr(
+                "As many as the model was trained on, with the same bands; in the same order, "
+                "unless the layers have the names they had then."
+            ),
         )
         self.add(
-            QgsProcessingParameterEnum(
-                "DEVICE", tr("Device"), DEVICES, defaultValue=DEVICES[0], usesStaticStrings=True
-            ),
-            tr(DEVICE_HELP),
+            QgsProcessingParameterExtent("EXTENT", tr("Extent"), optional=True),
+            tr("Maps only what lies inside, on the pixels of the first raster; all if left out."),
+        )
+        self._add_advanced()
+        self._add_outputs()
+
+    def _add_advanced(self):
+        self.add(
+            QgsProcessingParameterString("GROUPS", tr("Groups of rasters"), optional=True),
+            tr("As in training: a name for each raster, in order, such as vnir,vnir,vnir,height."),
             advanced=True,
         )
+        self.add(
+            QgsProcessingParameterRasterLayer("MASK", tr("Mask"), optional=True),
+            tr("Leaves out what is 0 or nodata in this raster on the same grid."),
+            advanced=True,
+        )
+        self.add_choice(
+            "RESAMPLING",
+            tr("Resampling"),
+            ["bilinear", "nearest", "cubic", "average"],
+            tr("How rasters are warped onto the first one's grid."),
+            advanced=True,
+        )
+        for name, description, text, least in (
+            (
+                "STRIDE",
+                tr("Stride"),
+                tr("Pixels between windows; smaller is smoother and slower."),
+                1,
+            ),
+            ("BATCH", tr("Windows a step"), tr("Fewer need less memory."), 1),
+            ("MEMORY", tr("Working memory (MiB)"), tr("For pixels; 512 if left out."), 16),
+        ):
+            self.add(
+                QgsProcessingParameterNumber(name, description, optional=True, minValue=least),
+                text,
+                advanced=True,
+            )
+        self.add(
+            QgsProcessingParameterFile(
+                "GUIDE_WEIGHTS",
+                tr("Weights of the guide"),
+                extension="safetensors",
+                optional=True,
+            ),
+            tr("Local file with the weights of the image encoder that the model was trained with."),
+            advanced=True,
+        )
+        self.add_device()
+
+    def _add_outputs(self):
         self.add(
             QgsProcessingParameterRasterDestination("MAP", tr("Map")),
             tr("GeoTIFF of class codes; 0 where an input has no data. A style lies beside it."),
@@ -56,28 +112,62 @@ class Classify(BackendAlgorithm):
             ),
             tr("GeoTIFF of the probability of the mapped class, 0 to 1."),
         )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                "PROBABILITIES", tr("Probabilities"), optional=True, createByDefault=False
+            ),
+            tr("GeoTIFF with the probability of each class, a band each."),
+        )
 
     def preflight(self, parameters, context):
-        """Checks the rasters."""
-        return raster_problem(self.parameterAsLayerList(parameters, "RASTERS", context), context)
+        """Checks rasters, model and extent."""
+        layers = self.parameterAsLayerList(parameters, "RASTERS", context)
+        groups = self.parameterAsString(parameters, "GROUPS", context)
+        problem = raster_problem(layers, groups, context)
+        if problem:
+            return problem
+        try:
+            model = read_model(Path(self.parameterAsFile(parameters, "MODEL", context)))
+        except NotAModelError as error:
+            return str(error)
+        extent = self._extent(parameters, context, layers[0])
+        if extent is not None and not overlap(layers[0], extent, layers[0].crs(), context):
+            return tr("The extent does not meet {}.").format(layers[0].name())
+        return model_problem(model, layers, groups)
+
+    def _extent(self, parameters, context, raster):
+        extent = self.parameterAsExtent(parameters, "EXTENT", context, raster.crs())
+        return None if extent.isNull() or parameters.get("EXTENT") is None else extent
 
     def inputs(self, parameters, context, feedback):
-        """Returns model, rasters and options."""
+        """Returns model, rasters and options; tells which raster stands for which modality."""
         model = self.parameterAsFile(parameters, "MODEL", context)
         rasters = self.parameterAsLayerList(parameters, "RASTERS", context)
-        device = self.parameterAsEnumString(parameters, "DEVICE", context)
-        return [absolute(model), *raster_arguments(rasters), "--device", device]
+        groups = self.parameterAsString(parameters, "GROUPS", context)
+        for name, count, given, bands in pair(read_model(Path(model)), rasters, groups):
+            feedback.pushInfo(
+                tr("{} ({} bands) stands for {} ({} bands) of the model.").format(
+                    given, bands, name, count
+                )
+            )
+        arguments = [absolute(model), *raster_arguments(rasters, groups)]
+        extent = self._extent(parameters, context, rasters[0])
+        if extent is not None:
+            sides = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum())
+            arguments += ["--bounds", *(repr(side) for side in sides)]
+        return [*arguments, *self.options(parameters, context, OPTIONS)]
 
     def outputs(self, parameters, context):
-        """Returns the map and, if wanted, its confidence; asks for the map to be styled."""
+        """Returns map, confidence and probabilities; asks for the map to be styled."""
         path = self.parameterAsOutputLayer(parameters, "MAP", context)
         arguments, results = ["--out", str(Path(path).absolute()), "--overwrite"], {"MAP": path}
         if context.willLoadLayerOnCompletion(path):
             context.layerToLoadOnCompletionDetails(path).setPostProcessor(Styler.shared())
-        confidence = self.parameterAsOutputLayer(parameters, "CONFIDENCE", context)
-        if confidence:
-            arguments += ["--confidence", str(Path(confidence).absolute())]
-            results["CONFIDENCE"] = confidence
+        for name in ("CONFIDENCE", "PROBABILITIES"):
+            other = self.parameterAsOutputLayer(parameters, name, context)
+            if other:
+                arguments += [f"--{name.lower()}", str(Path(other).absolute())]
+                results[name] = other
         return arguments, results
 
 

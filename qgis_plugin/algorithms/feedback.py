@@ -1,10 +1,13 @@
 """What the backend says while it runs, told to the user."""
 
+from ..report import Course
+
 
 class Teller:
-    """Turns events into progress and lines of the log."""
+    """Turns events into progress and lines of the log, and keeps what a report may want."""
 
     def __init__(self, feedback):
+        self.course = Course()
         self._feedback = feedback
         self._phase = ""
         self._tell = {
@@ -38,12 +41,17 @@ class Teller:
         step = event.text("step")
         at = f" ({step})" if step else ""
         self._feedback.pushInfo(f"{event.text('metric')}{at}: {event.number('value'):.4g}")
+        points = self.course.metrics.setdefault(event.text("metric"), [])
+        points.append((event.number("step") if step else float(len(points)), event.number("value")))
 
     def _note(self, event):
         self._feedback.pushInfo(event.text("message"))
+        self.course.notes.append(event.text("message"))
 
     def _warning(self, event):
-        self._feedback.pushWarning(f"{event.text('message')} [{event.text('code')}]")
+        text = f"{event.text('message')} [{event.text('code')}]"
+        self._feedback.pushWarning(text)
+        self.course.warnings.append(text)
 
     def _artifact(self, event):
         self._feedback.pushInfo(f"{event.text('role')}: {event.text('path')}")

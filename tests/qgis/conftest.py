@@ -4,8 +4,10 @@ Files named `test_qgis_*` need PyQGIS, so only the latter collects them (`make t
 """
 
 import importlib.util
+import json
 import os
 import shlex
+import struct
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -45,6 +47,50 @@ def fake_python(tmp_path):
         return program
 
     return make
+
+
+@pytest.fixture(scope="session")
+def processing(tmp_path_factory):
+    """Processing with the provider, in a QGIS application with a clean profile."""
+    from osgeo import gdal
+    from qgis.core import QgsApplication
+
+    application = QgsApplication([], False, str(tmp_path_factory.mktemp("profile")))
+    application.initQgis()
+    sys.path.append(QgsApplication.pkgDataPath() + "/python/plugins")
+    from processing.core.Processing import Processing
+
+    from qgis_plugin import classFactory
+
+    Processing.initialize()
+    plugin = classFactory(None)
+    plugin.initProcessing()
+    import processing
+
+    yield processing
+    plugin.unload()
+    application.exitQgis()
+    gdal.AllRegister()  # QGIS took the drivers with it, and other tests read rasters
+
+
+@pytest.fixture(scope="session")
+def model_file():
+    """Writes a model file with a manifest and no weights, as far as the plugin reads it."""
+
+    def write(path, modalities, classes=("forest", "water"), model_format=1):
+        manifest = {
+            "format": model_format,
+            "modalities": [
+                {"name": name, "bands": [{"name": "", "wavelength": None}] * count}
+                for name, count in modalities
+            ],
+            "legend": [{"code": n, "name": name} for n, name in enumerate(classes, 1)],
+        }
+        header = json.dumps({"__metadata__": {"m3amba": json.dumps(manifest)}}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

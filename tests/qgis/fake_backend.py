@@ -13,6 +13,18 @@ import sys
 import time
 from pathlib import Path
 
+METADATA = Path(__file__).resolve().parents[2] / "metadata.txt"
+VERSION = next(
+    line.split("=")[1].strip()
+    for line in METADATA.read_text(encoding="utf-8").splitlines()
+    if line.startswith("version=")
+)
+
+RASTER = {
+    "file": "a.tif", "crs": "EPSG:32633", "width": 1, "height": 1, "pixel": "10 x 10", "bands": 1,
+    "type": "uint8", "nodata": "none", "overlap": 0.5, "same_grid": False,
+}  # fmt: skip
+
 
 def say(event, **fields):
     print(json.dumps({"v": 1, "event": event, **fields}), flush=True)
@@ -29,16 +41,24 @@ def done():
         "HOME",
     )
     environment = {name: os.environ.get(name) for name in names}
-    say("done", results={"argv": sys.argv[2:], "cwd": str(Path.cwd()), "environment": environment})
+    results = {"argv": sys.argv[2:], "cwd": str(Path.cwd()), "environment": environment}
+    results |= {"overall_accuracy": 0.5, "kappa": 0.25, "healthy": True, "rasters": [RASTER]}
+    say("done", results=results)
 
 
 def success():
     say("progress", phase="train", done=1, total=4, unit="epochs", message="")
     say("metric", metric="validation_accuracy", value=0.75, step=1)
     say("note", message=json.dumps(sys.argv[5:-2]))
+    kept = ("TMPDIR", "M3AMBA_WEIGHTS")
+    say("note", message=f"variables {[f'{name}={os.environ.get(name)}' for name in kept]}")
     say("warning", code="no-guide", message="a warning")
     say("artifact", path="model.m3amba", role="model")
     done()
+
+
+def later_version():
+    time.sleep(60)
 
 
 def noisy():
@@ -105,5 +125,6 @@ def orphan():
 if __name__ == "__main__":
     assert sys.argv[2:5] == ["-I", "-m", "m3amba_geo"]
     assert sys.argv[-2:] == ["--json", "--cancel-on-stdin"]
-    say("started", job=sys.argv[5], version="0.1.0")
-    globals()[sys.argv[1]]()
+    scene = sys.argv[1]
+    say("started", job=sys.argv[5], version="99.0" if scene == "later_version" else VERSION)
+    globals()[scene]()

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from qgis_plugin import backend
-from qgis_plugin.backend import BackendMissingError, Job, child_environment, find_python, new_log
+from qgis_plugin import backend, process
+from qgis_plugin.backend import (
+    BackendMissingError,
+    BackendVersionError,
+    Job,
+    find_python,
+    new_log,
+)
+from qgis_plugin.process import child_environment
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the fake backend is a shell script")
 
@@ -88,7 +95,7 @@ def test_a_flood_is_drained_and_kept(play, tmp_path):
     report, events, _ = play("flood")
     assert report.ending.status == "done"
     assert len(events) == 20002
-    assert len(report.tail) == backend.TAIL_LINES
+    assert len(report.tail) == process.TAIL_LINES
     assert len((tmp_path / "log").read_text().splitlines()) == 20001  # the command, then the flood
 
 
@@ -110,6 +117,17 @@ def test_usage_error(play):
 def test_a_python_without_the_backend(play):
     with pytest.raises(BackendMissingError, match="has no m3amba-geo"):
         play("missing")
+
+
+def test_a_backend_of_another_version_is_refused_before_it_works(play):
+    with pytest.raises(BackendVersionError, match=r"m3amba-geo 99\.0.*install m3amba-geo==0\.1\.0"):
+        play("later_version")
+
+
+def test_variables_of_the_settings_reach_the_child(fake_python, tmp_path):
+    job = Job(fake_python("success"), ["train"], tmp_path / "log", {"HOME": "elsewhere"})
+    results = backend.run(job, lambda event: None, bool).ending.results
+    assert results["environment"]["HOME"] == "elsewhere"
 
 
 def test_a_silent_job_is_cancelled(play):
@@ -147,14 +165,16 @@ def test_an_error_of_the_listener_leaves_no_process(fake_python, tmp_path):
 
 def test_the_setting_comes_before_the_variable(fake_python):
     one, other = fake_python("success"), fake_python("failed")
-    assert find_python(str(one), {"M3AMBA_PYTHON": str(other)}) == one
-    assert find_python("", {"M3AMBA_PYTHON": str(other)}) == other
+    made, variable = Path("made"), {"M3AMBA_PYTHON": str(other)}
+    assert find_python(str(one), made, variable) == one
+    assert find_python("", made, variable) == other
+    assert find_python("", made, {}) == made
 
 
 @pytest.mark.parametrize("setting", ["", "  ", "/no/such/python", tempfile.gettempdir()])
 def test_no_python_brings_the_remedy(setting):
-    with pytest.raises(BackendMissingError, match="Options > Processing"):
-        find_python(setting, {})
+    with pytest.raises(BackendMissingError, match="Settings > Options > M3amba"):
+        find_python(setting, None, {})
 
 
 def test_a_program_that_can_not_start(tmp_path):
@@ -177,9 +197,16 @@ def test_clean_environment():
         "LD_PRELOAD": "x",
         "DYLD_INSERT_LIBRARIES": "x",
         "VIRTUAL_ENV": "x",
+        "UV_PYTHON": "x",
+        "UV_CACHE_DIR": "kept",
         "LANG": "kept",
     }
-    assert child_environment(dirty) == {"PATH": "/usr/bin", "PIP_INDEX_URL": "kept", "LANG": "kept"}
+    assert child_environment(dirty) == {
+        "PATH": "/usr/bin",
+        "PIP_INDEX_URL": "kept",
+        "UV_CACHE_DIR": "kept",
+        "LANG": "kept",
+    }
 
 
 def test_old_logs_go(tmp_path):

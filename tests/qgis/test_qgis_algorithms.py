@@ -2,22 +2,31 @@
 
 import json
 import shutil
-import sys
 import time
+from pathlib import Path
 
 import pytest
 from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
     QgsFeature,
+    QgsGeometry,
+    QgsPointXY,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingParameterDefinition,
     QgsProject,
     QgsRasterLayer,
+    QgsRendererCategory,
+    QgsSymbol,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtGui import QColor
+
+from qgis_plugin import settings
 
 pytestmark = pytest.mark.qgis
 
@@ -44,27 +53,6 @@ class Listening(QgsProcessingFeedback):
     def arguments(self):
         """Returns the command line that the fake backend was given."""
         return next(json.loads(line) for line in self.told if line.startswith("["))
-
-
-@pytest.fixture(scope="module")
-def processing(tmp_path_factory):
-    """Processing with the provider, in a clean profile."""
-    application = QgsApplication([], False, str(tmp_path_factory.mktemp("profile")))
-    application.initQgis()
-    sys.path.append(QgsApplication.pkgDataPath() + "/python/plugins")
-    from processing.core.Processing import Processing
-
-    from qgis_plugin import classFactory
-
-    Processing.initialize()
-    plugin = classFactory(None)
-    plugin.initProcessing()
-    import processing
-
-    yield processing
-    plugin.unload()
-    application.exitQgis()
-    gdal.AllRegister()  # QGIS took the drivers with it, and other tests read rasters
 
 
 @pytest.fixture
@@ -94,17 +82,47 @@ def training(scene, tmp_path):
     }
 
 
+@pytest.fixture
+def mapping(scene, tmp_path, model_file):
+    model = model_file(tmp_path / "m.m3amba", [("height", 1)])
+    return {
+        "MODEL": str(model),
+        "RASTERS": [str(scene.height)],
+        "MAP": str(tmp_path / "map.tif"),
+    }
+
+
 def test_all_is_explained(processing):
     provider = QgsApplication.processingRegistry().providerById("m3amba")
     assert provider.name() == "M3amba"
-    assert sorted(a.name() for a in provider.algorithms()) == ["classify", "train"]
+    assert sorted(a.name() for a in provider.algorithms()) == [
+        "classify", "doctor", "evaluate", "info", "setup", "train",
+    ]  # fmt: skip
+    icons = set()
     for algorithm in provider.algorithms():
         assert algorithm.shortDescription()
         assert not algorithm.icon().isNull()
-        assert all(p.help() for p in algorithm.parameterDefinitions())
+        icons.add(algorithm.svgIconPath())
+        assert len(algorithm.tags()) > 3
+        assert f"qgis_process run m3amba:{algorithm.name()}" in algorithm.shortHelpString()
+        for parameter in algorithm.parameterDefinitions():
+            assert parameter.help()
+            assert parameter.help() in algorithm.shortHelpString()
+    assert len(icons) == 6
 
 
-def test_training_is_handed_over_and_told(run, training, scene):
+def test_what_few_need_is_folded_away(processing):
+    provider = QgsApplication.processingRegistry().providerById("m3amba")
+    for name, open_ones in (
+        ("train", ["RASTERS", "LABELS", "FIELD", "SIZE", "MODEL", "REPORT"]),
+        ("classify", ["MODEL", "RASTERS", "EXTENT", "MAP", "CONFIDENCE", "PROBABILITIES"]),
+    ):
+        advanced = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+        parameters = provider.algorithm(name).parameterDefinitions()
+        assert [p.name() for p in parameters if not p.flags() & advanced] == open_ones
+
+
+def test_training_is_handed_over_and_told(run, training, scene, tmp_path):
     told = run(
         "train",
         {
@@ -114,32 +132,89 @@ def test_training_is_handed_over_and_told(run, training, scene):
             "SIZE": "small",
             "EPOCHS": 3,
             "GUIDE": "none",
+            "VALIDATION_SHARE": 0,
+            "TEST_SHARE": 0.25,
+            "ALL_TOUCHED": True,
+            "REPORT": str(tmp_path / "report.html"),
         },
     )
     assert told.arguments() == [
         "train", f"optical_3_bands={scene.optical}", f"height={scene.height}",
         "--labels", str(scene.labels), "--layer", "Flächen", "--field", "class",
-        "--size", "small", "--guide", "none", "--device", "auto", "--epochs", "3",
+        "--size", "small", "--guide", "none", "--epochs", "3", "--split", "auto",
+        "--validation-share", "0", "--test-share", "0.25", "--all-touched",
+        "--resampling", "bilinear", "--device", "auto",
         "--out", training["MODEL"], "--overwrite",
     ]  # fmt: skip
-    assert told.results == {"MODEL": training["MODEL"]}
+    assert told.results == {
+        "MODEL": training["MODEL"],
+        "REPORT": str(tmp_path / "report.html"),
+    }
     assert 25 in told.fractions
     assert "validation_accuracy (1): 0.75" in told.told
     assert "warning: a warning [no-guide]" in told.told
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "a warning [no-guide]" in page
+    assert "Flächen" in page
 
 
 def test_what_is_left_out_is_left_to_the_backend(run, training):
     arguments = run("train", training).arguments()
-    assert "--epochs" not in arguments
-    assert "--field" not in arguments
+    assert not {"--epochs", "--field", "--seed", "--legend", "--gap"} & set(arguments)
 
 
-def test_relative_paths_become_absolute(run, scene, tmp_path, monkeypatch):
+def test_groups_make_modalities(run, training, scene):
+    arguments = run("train", {**training, "GROUPS": "all, all"}).arguments()
+    assert arguments[1:3] == [f"all={scene.optical}", f"all={scene.height}"]
+    assert "2 rasters" in run("train", {**training, "GROUPS": "one"}).failure
+
+
+def test_the_settings_reach_the_backend(run, training, tmp_path):
+    settings.put("scratch", str(tmp_path))
+    settings.put("weights", "/weights")
+    settings.put("device", "cpu")
+    try:
+        told = run("train", training)
+        variables = next(line for line in told.told if line.startswith("variables"))
+    finally:
+        for name in ("scratch", "weights", "device"):
+            settings.put(name, "")
+    assert f"TMPDIR={tmp_path}" in variables
+    assert "M3AMBA_WEIGHTS=/weights" in variables
+    arguments = told.arguments()
+    assert arguments[arguments.index("--device") + 1] == "cpu"
+
+
+def categorised(path, entries):
+    """Returns the label layer with a categorised style of `(value, name, colour)`."""
+    layer = QgsVectorLayer(f"{path}|layername=Flächen", "labels", "ogr")
+    categories = []
+    for value, name, color in entries:
+        symbol = QgsSymbol.defaultSymbol(layer.geometryType())
+        symbol.setColor(QColor(color))
+        categories.append(QgsRendererCategory(value, symbol, name))
+    layer.setRenderer(QgsCategorizedSymbolRenderer("class", categories))
+    return layer
+
+
+def test_classes_and_colours_come_from_the_style(run, training, scene):
+    entries = [("water", "Gewässer, still", "#0000ff"), ("forest", "", "#006400")]
+    layer = categorised(scene.labels, [*entries, ("", "all other values", "#123456")])
+    QgsProject.instance().addMapLayer(layer)
+    arguments = run("train", {**training, "LABELS": layer}).arguments()
+    assert arguments[arguments.index("--field") + 1] == "class"
+    legend = Path(arguments[arguments.index("--legend") + 1]).read_text(encoding="utf-8")
+    assert legend.splitlines() == [
+        "code,name,color",
+        'water,"Gewässer, still",#0000ff',
+        "forest,forest,#006400",
+    ]
+    assert "--legend" not in run("train", {**training, "LABELS": layer, "STYLE": False}).arguments()
+
+
+def test_relative_paths_become_absolute(run, scene, mapping, monkeypatch):
     monkeypatch.chdir(scene.height.parent)
-    shutil.copy(scene.height, tmp_path / "m.m3amba")
-    arguments = run(
-        "classify", {"MODEL": str(tmp_path / "m.m3amba"), "RASTERS": ["height.tif"], "MAP": "a.tif"}
-    ).arguments()
+    arguments = run("classify", {**mapping, "RASTERS": ["height.tif"], "MAP": "a.tif"}).arguments()
     assert f"height={scene.height}" in arguments
     assert str(scene.height.parent / "a.tif") in arguments
 
@@ -162,23 +237,98 @@ def test_labels_in_memory_and_filtered_ones_become_files(run, training, scene):
         assert QgsVectorLayer(path, "labels", "ogr").featureCount() == count
 
 
-def test_classifying_is_handed_over(run, scene, tmp_path):
-    model = tmp_path / "m.m3amba"
-    model.touch()
-    parameters = {
-        "MODEL": str(model),
-        "RASTERS": [str(scene.height)],
-        "MAP": str(tmp_path / "map.tif"),
-    }
-    told = run("classify", parameters)
+def test_classifying_is_handed_over(run, scene, mapping, tmp_path):
+    told = run("classify", mapping)
     assert told.arguments() == [
-        "classify", str(model), f"height={scene.height}", "--device", "auto",
-        "--out", str(tmp_path / "map.tif"), "--overwrite",
+        "classify", mapping["MODEL"], f"height={scene.height}", "--resampling", "bilinear",
+        "--device", "auto", "--out", mapping["MAP"], "--overwrite",
     ]  # fmt: skip
-    assert told.results == {"MAP": parameters["MAP"]}
-    told = run("classify", {**parameters, "CONFIDENCE": str(tmp_path / "c.tif")})
-    assert told.arguments()[-2:] == ["--confidence", str(tmp_path / "c.tif")]
-    assert told.results["CONFIDENCE"] == str(tmp_path / "c.tif")
+    assert told.results == {"MAP": mapping["MAP"]}
+    assert "height (1 bands) stands for height (1 bands) of the model." in told.told
+    wanted = {name: str(tmp_path / f"{name} ü.tif") for name in ("CONFIDENCE", "PROBABILITIES")}
+    told = run("classify", {**mapping, **wanted, "STRIDE": 8, "MASK": str(scene.height)})
+    assert told.arguments()[3:] == [
+        "--mask", str(scene.height), "--resampling", "bilinear", "--stride", "8",
+        "--device", "auto", "--out", mapping["MAP"], "--overwrite",
+        "--confidence", wanted["CONFIDENCE"], "--probabilities", wanted["PROBABILITIES"],
+    ]  # fmt: skip
+    assert told.results == {"MAP": mapping["MAP"], **wanted}
+
+
+def test_an_extent_in_any_crs_becomes_bounds(run, mapping):
+    told = run("classify", {**mapping, "EXTENT": "500100,500200,5000100,5000300 [EPSG:32633]"})
+    at = told.arguments().index("--bounds")
+    assert [float(x) for x in told.arguments()[at + 1 : at + 5]] == [
+        500100, 5000100, 500200, 5000300,
+    ]  # fmt: skip
+    told = run("classify", {**mapping, "EXTENT": "15.001,15.004,45.151,45.153 [EPSG:4326]"})
+    at = told.arguments().index("--bounds")
+    left, bottom, right, top = (float(x) for x in told.arguments()[at + 1 : at + 5])
+    assert 500000 < left < right < 500480
+    assert 5000000 - 400 < bottom < top < 5000600
+    told = run("classify", {**mapping, "EXTENT": "0,1,0,1 [EPSG:4326]"})
+    assert "does not meet" in told.failure
+
+
+@pytest.mark.parametrize(
+    ("modalities", "said"),
+    [
+        ([("height", 2)], "height has 1 bands; the model was trained with 2"),
+        ([("a", 1), ("b", 1)], "The model takes a (1 bands), b (1 bands)"),
+    ],
+)
+def test_bands_are_compared_with_the_model(run, mapping, model_file, modalities, said):
+    model_file(Path(mapping["MODEL"]), modalities)
+    told = run("classify", mapping)
+    assert said in told.failure
+    assert not told.fractions
+
+
+def test_groups_that_would_fit_are_named(run, mapping, model_file, scene):
+    model_file(Path(mapping["MODEL"]), [("all", 4)])
+    rasters = [str(scene.optical), str(scene.height)]
+    assert "enter as groups: all,all" in run("classify", {**mapping, "RASTERS": rasters}).failure
+    told = run("classify", {**mapping, "RASTERS": rasters, "GROUPS": "all,all"})
+    assert told.arguments()[2:4] == [f"all={scene.optical}", f"all={scene.height}"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 100])
+def test_what_is_no_model_is_refused(run, mapping, content):
+    Path(mapping["MODEL"]).write_bytes(content)
+    assert "is no model of m3amba-geo" in run("classify", mapping).failure
+
+
+def test_a_model_of_a_later_format_is_refused(run, mapping, model_file):
+    model_file(Path(mapping["MODEL"]), [("height", 1)], model_format=2)
+    assert "has format 2" in run("classify", mapping).failure
+
+
+def test_assessing_is_handed_over(run, scene, tmp_path):
+    page, figures = str(tmp_path / "a.html"), str(tmp_path / "a.json")
+    parameters = {"MAP": str(scene.height), "LABELS": str(scene.labels), "HTML": page}
+    told = run("evaluate", {**parameters, "REPORT": figures, "FIELD": "class"})
+    assert told.arguments() == [
+        "evaluate", str(scene.height), "--labels", str(scene.labels), "--field", "class",
+        "--overwrite", "--html", page, "--report", figures,
+    ]  # fmt: skip
+    assert told.results == {
+        "HTML": page, "REPORT": figures, "OVERALL_ACCURACY": 0.5, "KAPPA": 0.25,
+    }  # fmt: skip
+
+
+def test_inspecting_tells_a_line_for_each_finding(run, scene, tmp_path):
+    findings = tmp_path / "found.json"
+    told = run("info", {"RASTERS": [str(scene.height)], "REPORT": str(findings)})
+    assert told.arguments() == ["info", str(scene.height)]
+    assert any("covers 50% of the first raster, on another grid" in line for line in told.told)
+    assert json.loads(findings.read_text(encoding="utf-8"))["rasters"]
+    assert "Name a model" in run("info", {}).failure
+
+
+def test_diagnosis_tells_what_is_in_use(run):
+    told = run("doctor", {})
+    assert told.results == {"HEALTHY": True}
+    assert any("Python of the backend" in line for line in told.told)
 
 
 def test_the_map_is_styled_from_the_file_beside_it(processing, scene, tmp_path):
@@ -207,17 +357,21 @@ def test_a_sudden_end_is_probably_out_of_memory(run, training, scene_played):
 
 @pytest.mark.parametrize("scene_played", [None, "missing"])
 def test_a_missing_backend_brings_the_remedy(run, training, scene_played):
-    assert "Options > Processing" in run("train", training, scene_played).failure
+    assert "Set up M3amba" in run("train", training, scene_played).failure
+
+
+def test_a_backend_of_another_version_is_refused(run, training):
+    told = run("train", training, "later_version")
+    assert "the plugin is" in told.failure
+    assert "Set up M3amba" in told.failure
 
 
 def test_the_setting_names_the_backend(run, training, fake_python):
-    from processing.core.ProcessingConfig import ProcessingConfig
-
-    ProcessingConfig.setSettingValue("M3AMBA_PYTHON", str(fake_python("success")))
+    settings.put("python", str(fake_python("success")))
     try:
         assert run("train", training, play=None).results
     finally:
-        ProcessingConfig.setSettingValue("M3AMBA_PYTHON", "")
+        settings.put("python", "")
 
 
 @pytest.mark.parametrize("scene_played", ["patient", "stubborn"])
@@ -229,18 +383,37 @@ def test_cancel_ends_the_job_within_three_seconds(run, training, scene_played):
 
 
 def test_rasters_apart_are_refused_before_anything_runs(run, training, scene, tmp_path):
-    elsewhere = QgsRasterLayer(str(scene.height), "elsewhere")
-    elsewhere.setCrs(QgsCoordinateReferenceSystem("EPSG:32610"))
-    told = run("train", {**training, "RASTERS": [str(scene.optical), elsewhere]})
+    apart = tmp_path / "apart.tif"
+    gdal.Translate(str(apart), str(scene.height), outputSRS="EPSG:32610")
+    told = run("train", {**training, "RASTERS": [str(scene.optical), str(apart)]})
     assert "do not overlap" in told.failure
     assert not told.fractions
+
+
+def test_labels_apart_are_refused(run, training, scene):
+    elsewhere = QgsVectorLayer("Point?crs=EPSG:4326&field=class:string", "elsewhere", "memory")
+    told = run("train", {**training, "LABELS": elsewhere})
+    assert "holds no features" in told.failure
+    feature = QgsFeature(elsewhere.fields())
+    feature.setGeometry(QgsGeometry.fromPointXY(QgsPointXY(80, 10)))
+    elsewhere.dataProvider().addFeature(feature)
+    elsewhere.updateExtents()
+    told = run("train", {**training, "LABELS": elsewhere})
+    assert "do not overlap" in told.failure
+
+
+def test_a_crs_that_only_the_project_knows_is_refused(run, training, scene, tmp_path):
+    layer = QgsRasterLayer(str(scene.height), "height")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32610"))
+    told = run("train", {**training, "RASTERS": [layer]})
+    assert "but its file says EPSG:32633" in told.failure
+    bare = tmp_path / "bare.tif"
+    gdal.Translate(str(bare), str(scene.height), outputSRS="")
+    told = run("train", {**training, "RASTERS": [str(scene.optical), str(bare)]})
+    assert "bare has no CRS" in told.failure
 
 
 def test_only_raster_files_are_taken(run, training):
     web = QgsRasterLayer("type=xyz&url=file:///nowhere/{z}/{x}/{y}.png", "web map", "wms")
     QgsProject.instance().addMapLayer(web)
     assert "is not a raster file" in run("train", {**training, "RASTERS": [web]}).failure
-
-
-def test_nothing_of_the_backend_was_imported():
-    assert not {"torch", "rasterio", "m3amba_geo"} & set(sys.modules)

@@ -1,0 +1,91 @@
+"""From a QGIS label layer to a file, a field, and the classes of its style."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from qgis.core import QgsCategorizedSymbolRenderer, QgsProcessingUtils
+
+from ..translate import tr
+from .layers import absolute, overlap
+
+FORMATS = ["gpkg", "shp", "geojson", "json", "fgb"]
+
+
+def label_problem(algorithm, parameters, context, raster):
+    """Returns what is wrong with the labels, empty where nothing is."""
+    source = algorithm.parameterAsSource(parameters, "LABELS", context)
+    if source is None:
+        return tr("The labelled places can't be read.")
+    if source.featureCount() == 0:
+        return tr("{} holds no features.").format(source.sourceName())
+    if raster is None:
+        return ""
+    if raster.crs().isValid() and not source.sourceCrs().isValid():
+        return tr("{} has no CRS: give it one with “Assign projection”.").format(
+            source.sourceName()
+        )
+    if not overlap(raster, source.sourceExtent(), source.sourceCrs(), context):
+        return tr("{} and {} do not overlap.").format(raster.name(), source.sourceName())
+    return ""
+
+
+def label_arguments(algorithm, parameters, context, feedback):
+    """Returns the arguments that name labels; those that are no file are written to one."""
+    path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
+        parameters, "LABELS", context, FORMATS, "gpkg", feedback
+    )
+    arguments = ["--labels", absolute(path)]
+    if layer_name:
+        arguments += ["--layer", layer_name]
+    fields = algorithm.parameterAsFields(parameters, "FIELD", context)[:1]
+    layer = algorithm.parameterAsVectorLayer(parameters, "LABELS", context)
+    styled, classes = style_classes(layer)
+    field = fields[0] if fields else styled
+    if field:
+        arguments += ["--field", field]
+    if classes and field == styled and algorithm.parameterAsBool(parameters, "STYLE", context):
+        legend = QgsProcessingUtils.generateTempFilename("legend.csv")
+        write_legend(Path(legend), classes)
+        arguments += ["--legend", legend]
+        feedback.pushInfo(tr("Classes of the style: {}").format(", ".join(c[1] for c in classes)))
+    return arguments
+
+
+def style_classes(layer):
+    """Returns the field of a layer's categorised style, and its `(value, name, colour)`.
+
+    A style by an expression names no field, and is passed over.
+    """
+    renderer = layer.renderer() if layer is not None else None
+    if not isinstance(renderer, QgsCategorizedSymbolRenderer):
+        return "", []
+    field = renderer.classAttribute().strip('"')
+    if layer.fields().lookupField(field) < 0:
+        return "", []
+    classes = {}
+    for category in renderer.categories():
+        values = category.value()
+        for value in values if isinstance(values, list) else [values]:
+            text = _text(value)
+            if text:  # the category of all other values has none
+                color = category.symbol().color().name()
+                classes[text] = (text, category.label() or text, color)
+    return field, list(classes.values())
+
+
+def write_legend(path, classes):
+    """Writes classes as the backend's `--legend` reads them."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["code", "name", "color"])
+        rows.writerows(classes)
+
+
+def _text(value):
+    if value is None or str(value) in ("", "NULL"):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
