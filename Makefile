@@ -38,6 +38,10 @@ test: setup ## Run the tests; those of the plugin inside QGIS where PyQGIS is in
 lint: setup ## Check style, types and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff check --target-version py39 qgis_plugin scripts/build_plugin.py
+	$(BIN)/bandit -q -r qgis_plugin
+	$(BIN)/flake8 --isolated --max-line-length 100 --extend-ignore E203 qgis_plugin
+	$(BIN)/detect-secrets-hook --no-verify $$(git ls-files --cached --others --exclude-standard qgis_plugin metadata.txt)
+	$(BIN)/python scripts/translations.py --check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -87,6 +87,16 @@ class Manifest:
     licence: str = ""
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        bands = self.network.bands
+        counts = [
+            tuple(len(modality.bands) for modality in self.modalities),
+            tuple(len(scaling.mean) for scaling in self.scaling),
+            tuple(len(scaling.deviation) for scaling in self.scaling),
+        ]
+        if any(count != bands for count in counts) or len(self.legend) != self.network.classes:
+            raise ValueError("Bands or classes differ in number from those of the network.")
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -164,7 +174,7 @@ def read_manifest(path: Path) -> Manifest:
         if manifest.get("format") != FORMAT:
             raise _damaged(path, f"its format {manifest.get('format')} is not {FORMAT}")
         return _ADAPTER.validate_python(manifest)
-    except (ValidationError, AttributeError, json.JSONDecodeError) as error:
+    except (ValidationError, AttributeError, TypeError, json.JSONDecodeError) as error:
         raise _damaged(path, "its manifest does not fit") from error
 
 

@@ -17,7 +17,8 @@ STRICT = ConfigDict(extra="forbid")
 
 Size = Literal["tiny", "small", "base"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-ScanName = Literal["auto", "reference", "cpu"]
+ScanName = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
+Precision = Literal["auto", "fp32", "bf16"]
 Resampling = Literal["nearest", "bilinear", "cubic", "average"]
 GuideMode = Literal["auto", "clip", "none"]
 SplitBy = Literal["auto", "polygon", "block", "none"]
@@ -174,6 +175,7 @@ class TrainConfig:
         seed: Seed of everything random.
         device: Where to train.
         scan: Scan backend.
+        precision: Of matrix products; `auto` is bf16 on CUDA and fp32 elsewhere.
         workers: Threads of the CPU; None uses all.
         split: Parting of the labels.
         guide: Image encoder.
@@ -198,6 +200,7 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0)] = 0
     device: Device = "auto"
     scan: ScanName = "auto"
+    precision: Precision = "auto"
     workers: Count | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)
@@ -218,6 +221,7 @@ class ClassifyConfig:
         batch: Windows a step; None chooses for the device.
         memory: Working memory for pixels in MiB; bounds the rows handled at once.
         guide_weights: Local file of the image encoder that the model was trained with.
+        precision: As in training; bf16 is given up, and said so, where classes would differ.
         overwrite: Whether existing outputs may be replaced.
     """
 
@@ -232,6 +236,7 @@ class ClassifyConfig:
     guide_weights: Path | None = None
     device: Device = "auto"
     scan: ScanName = "auto"
+    precision: Precision = "auto"
     overwrite: bool = False
 
 

@@ -11,7 +11,7 @@ import os
 import queue
 import re
 import signal
-import subprocess  # nosec B404 - running the backend apart from QGIS is what this is for
+import subprocess  # running the backend apart from QGIS is what this is for  # nosec B404
 import threading
 import time
 from collections import deque
@@ -75,7 +75,7 @@ class Child:
             if WINDOWS
             else {"start_new_session": True, "pass_fds": tuple(inherited)}
         )
-        self._process = subprocess.Popen(  # nosec B603 - a list of arguments, no shell
+        self._process = subprocess.Popen(  # a list of arguments, no shell  # nosec B603
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -153,7 +153,7 @@ class Child:
         """Ends the process and all that it started."""
         if WINDOWS:  # a process without a window can't be asked there, only ended
             taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe")
-            subprocess.run(  # nosec B603 - a list of arguments, no shell
+            subprocess.run(  # a list of arguments, no shell  # nosec B603
                 [str(taskkill), "/T", "/F", "/PID", str(self._process.pid)],
                 capture_output=True,
                 check=False,

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .translate import tr
+
 VERSION = 1
 CANCEL_LINE = '{"cancel":true}\n'
 LAST_EVENTS = ("done", "failed")
@@ -24,10 +26,13 @@ EXIT_CODES: Mapping[int, str] = {
     130: "cancelled",
 }
 
-OUT_OF_MEMORY_HINT = (
-    "Close other programs, choose a smaller size of the network or a smaller raster, "
-    "or use a machine with more memory."
-)
+
+def out_of_memory_hint() -> str:
+    """Returns what to do where memory ran out."""
+    return tr(
+        "Close other programs, choose a smaller size of the network or a smaller raster, "
+        "or use a machine with more memory."
+    )
 
 
 @dataclass(frozen=True)
@@ -127,13 +132,12 @@ class EventStream:
             return _broken(f"It speaks version {self._other_version}, the plugin {VERSION}.")
         if exit_code in (1, 2, 3):
             code = "usage" if exit_code == 2 else "internal"
-            message = f"The backend stopped: {describe_exit(exit_code)}."
-            return Ending("failed", {}, code, message, "See the last lines of its log.")
-        message = (
-            "The backend was stopped before it could finish: probably out of memory "
-            f"({describe_exit(exit_code)})."
-        )
-        return Ending("failed", {}, "out-of-memory", message, OUT_OF_MEMORY_HINT)
+            message = tr("The backend stopped: {}.").format(describe_exit(exit_code))
+            return Ending("failed", {}, code, message, tr("See the last lines of its log."))
+        message = tr(
+            "The backend was stopped before it could finish: probably out of memory ({})."
+        ).format(describe_exit(exit_code))
+        return Ending("failed", {}, "out-of-memory", message, out_of_memory_hint())
 
 
 def describe_exit(exit_code: int) -> str:
@@ -152,6 +156,6 @@ def _broken(what: str) -> Ending:
         "failed",
         {},
         "protocol",
-        f"The plugin can't understand the backend. {what}",
-        "Install the plugin and m3amba-geo in the same version.",
+        tr("The plugin can't understand the backend. {}").format(what),
+        tr("Install the plugin and m3amba-geo in the same version."),
     )

@@ -60,7 +60,9 @@ def make_place(folder: Path, seed: int = 0) -> Place:
     truth = truth.astype(np.uint8)
     spectra = np.array([[40, 90, 30, 120], [70, 100, 60, 160], [30, 40, 60, 10]], np.float32)
     optical = spectra[truth - 1].transpose(2, 0, 1) + rng.normal(0, 8, (4, HEIGHT, WIDTH))
-    height = np.array([20, 1, 0], np.float32)[truth - 1][None] + rng.normal(0, 1, (1, HEIGHT, WIDTH))
+    height = np.array([20, 1, 0], np.float32)[truth - 1][None] + rng.normal(
+        0, 1, (1, HEIGHT, WIDTH)
+    )
     write_raster(folder / "optical.tif", optical.astype(np.float32))
     write_raster(folder / "height.tif", height.astype(np.float32))
     polygons, classes = [], []

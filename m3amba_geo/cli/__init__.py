@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 success, 1 internal error, 2 usage, 3 data or machine, 130 cancelled.
     """
     # OpenMP's idle threads must sleep, not spin, while the scan's own threads work: on a machine
-    # with other work to do, spinning made a training step eight times slower. Read when torch loads.
+    # with other work to do, spinning made a training step eight times slower. OpenMP reads this
+    # when torch loads it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with Session(json=_wants_json(given)) as session:

@@ -20,7 +20,8 @@ Decorator = Callable[[Function], Function]
 FILE = click.Path(path_type=Path)
 RASTERS = click.argument("rasters", nargs=-1, metavar="[NAME=]RASTER...")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-SCANS = ("auto", "reference", "cpu")
+SCANS = ("auto", "reference", "cpu", "triton", "mamba_ssm")
+PRECISIONS = ("auto", "fp32", "bf16")
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
 
 
@@ -129,6 +130,13 @@ def machine_options(table: str) -> Decorator:
             type=click.Choice(SCANS),
             usual="auto",
             help="Backend of the selective scan.",
+        ),
+        setting(
+            "--precision",
+            key=f"{table}.precision",
+            type=click.Choice(PRECISIONS),
+            usual="auto",
+            help="Of matrix products; auto is bf16 on CUDA and fp32 elsewhere.",
         ),
     )
 

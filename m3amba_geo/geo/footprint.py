@@ -88,7 +88,7 @@ def meet(one: GeoBox, other: GeoBox) -> bool:
     if one.crs is None or other.crs is None:
         return bool(shapely.intersects(outline(one), edge))
     try:
-        there, back = _moved(one, other), _moved(other, one)
+        there, back = outline_in(one, other), outline_in(other, one)
     except ProjError as error:
         raise CRSMissingError(
             f"No transformation between {name_of(crs_of(one))} and {name_of(crs_of(other))} is "
@@ -98,8 +98,8 @@ def meet(one: GeoBox, other: GeoBox) -> bool:
     return bool(shapely.intersects(there, edge) or shapely.intersects(back, outline(one)))
 
 
-def _moved(grid: GeoBox, target: GeoBox) -> shapely.Geometry:
-    """The edge of a grid in another's CRS, empty where that can't hold it."""
+def outline_in(grid: GeoBox, target: GeoBox) -> shapely.Geometry:
+    """The edge of a grid in another grid's CRS, empty where that can't hold it."""
     edge = outline(grid)  # straight edges bend on the way: more corners follow the bend
     dense = np.array([shapely.segmentize(edge, edge.length / 200)])
     moved: shapely.Geometry = reproject(dense, crs_of(grid), target)[0]

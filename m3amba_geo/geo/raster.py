@@ -40,6 +40,7 @@ _UNITS = {
 }
 _LEAST_NANOMETRES = 100.0
 SAME_PLACE = 1e-3  # pixels
+_TOLERANCE = 0.01  # pixels that a warp may be off
 
 
 class Raster:
@@ -99,12 +100,13 @@ class Raster:
                 self._file,
                 crs=str(grid.crs.to_wkt()),
                 transform=grid.affine,
-                height=grid.shape[0],
+                height=grid.shape[0] + 1,  # see `_read_warped`
                 width=grid.shape[1],
                 resampling=GdalResampling[resampling],
                 src_nodata=values[group[0]],
                 nodata=math.nan,
                 dtype="float32",
+                tolerance=_TOLERANCE,
                 UNIFIED_SRC_NODATA="NO",  # else a value that other bands lack counts as data
             )
             self._warps.append((self._handles.enter_context(warped), group))
@@ -132,11 +134,18 @@ class Raster:
         return pixels
 
     def _read_warped(self, window: Window) -> Pixels:
-        shape = (len(self._indexes), int(window.height), int(window.width))
-        pixels = np.empty(shape, np.float32)
+        # GDAL warps a large window, or the whole image, in one go. Coordinates are interpolated
+        # on the way, so the same pixel would differ from window to window. Up to the height of a
+        # block, and short of the whole, it warps the blocks that windows share.
+        height = int(window.height)
+        pixels = np.empty((len(self._indexes), height, int(window.width)), np.float32)
         for warped, group in self._warps:
             indexes = [self._indexes[k] for k in group]
-            pixels[group] = warped.read(indexes, window=window)
+            few = warped.block_shapes[0][0]
+            for first in range(0, height, few):
+                rows = min(few, height - first)
+                strip = Window(window.col_off, window.row_off + first, window.width, rows)
+                pixels[group, first : first + rows] = warped.read(indexes, window=strip)
         return pixels
 
     def _check_bands(self) -> None:

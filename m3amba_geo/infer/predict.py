@@ -8,6 +8,7 @@ Letters: P patch side, Q classes, W width of the region, h rows handed on.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +16,20 @@ import torch
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from m3amba_geo.errors import NoOverlapError
+from m3amba_geo.errors import NoOverlapError, OutOfMemoryError
 from m3amba_geo.geo.align import Stack, valid_in_all
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import blend_weights, starts
+from m3amba_geo.model.device import autocast
 from m3amba_geo.model.guided import GuidedM3amba
 
 Shares = NDArray[np.float32]
+_Ground = Future[tuple[list[Pixels], list[Mask]]]
 
 CPU_BATCH, GPU_BATCH = 16, 64
+# Places of the windows that precision is judged by, as shares of the raster's height and width.
+_PROBES = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,43 @@ class Predictor:
         statistics: Sequence[BandStatistics],
         device: torch.device,
         batch: int | None = None,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.model = model.to(device).eval()
         self.statistics = statistics
         self.device = device
+        self.precision = precision
         self.patch = model.network.config.patch
         self.classes = model.network.config.classes
         self.batch = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
 
-    @torch.inference_mode()
     def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
-        """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`."""
+        """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`.
+
+        Where the device runs out of memory the batch is halved, for good, and tried again.
+
+        Raises:
+            OutOfMemoryError: A single patch is too large for the device.
+        """
+        count, done, parts = len(patches[0]), 0, []
+        while done < count:
+            try:
+                parts.append(self._shares([p[done : done + self.batch] for p in patches]))
+                done += len(parts[-1])
+            except torch.OutOfMemoryError as error:
+                if self.batch == 1:
+                    raise OutOfMemoryError(
+                        f"One patch of {self.patch} pixels does not fit the memory of "
+                        f"{self.device}.",
+                        "Use --device cpu, or a smaller model.",
+                    ) from error
+                self.batch = max(1, self.batch // 2)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
         tensors = [torch.from_numpy(patch).to(self.device) for patch in patches]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.device, self.precision):
             _, fused = self.model(tensors)
         shares: Shares = fused.float().softmax(dim=1).cpu().numpy()
         return shares
@@ -88,10 +117,30 @@ class Predictor:
         return [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
 
 
+def agreement(stack: Stack, predictor: Predictor) -> float:
+    """Returns the share of pixels whose class is the same in float32, from a few windows.
+
+    The windows lie spread over the raster, wherever the map is wanted, so that two parts of one
+    map are made in one precision.
+    """
+    patch, reduced = predictor.patch, predictor.precision
+    height, width = stack.grid.shape
+    classes = []
+    for down, right in _PROBES:
+        top, left = (max(0, int(f * (s - patch))) for f, s in ((down, height), (right, width)))
+        pixels, valid = stack.read(top, left, patch, patch)
+        patches = [scaled[None] for scaled in predictor.scaled(pixels, valid)]
+        for precision in (reduced, torch.float32):
+            predictor.precision = precision
+            classes.append(predictor.shares(patches).argmax(axis=1))
+    predictor.precision = reduced
+    return float(np.mean([a == b for a, b in zip(classes[::2], classes[1::2], strict=True)]))
+
+
 def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) -> Iterator[Rows]:
     """Yields the finished rows of a region from its top to its bottom.
 
-    Memory: `Q * P * W` sums and the pixels of one batch of windows.
+    Memory: `Q * P * W` sums and the pixels of two batches of windows, as the next is read ahead.
 
     Args:
         stack: The rasters, in the modalities' order of the model.
@@ -103,13 +152,24 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
     height, width = stack.grid.shape
     tops = _reaching(starts(height, patch, stride), patch, region.top, region.bottom)
     lefts = _reaching(starts(width, patch, stride), patch, region.left, region.right)
+    batches = [lefts[n : n + predictor.batch] for n in range(0, len(lefts), predictor.batch)]
     sums = _Sums(predictor.classes, patch, region, int(tops[0]))
-    for n, top in enumerate(tops):
-        for first in range(0, len(lefts), predictor.batch):
-            _add_batch(stack, predictor, sums, int(top), lefts[first : first + predictor.batch])
-        finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
-        if finished > region.top:
-            yield sums.pop(finished)
+    with ThreadPoolExecutor(1) as reader:  # one thread: GDAL's files are not to be shared
+
+        def read(top: int, lefts: NDArray[np.int64]) -> _Ground:
+            width = int(lefts[-1]) + patch - int(lefts[0])
+            return reader.submit(stack.read, top, int(lefts[0]), patch, width)
+
+        ahead = (read(int(top), lefts) for top in tops for lefts in batches)
+        ground = next(ahead)
+        for n, top in enumerate(tops):
+            for columns in batches:
+                pixels, valid = ground.result()
+                ground = next(ahead, ground)  # is read while this batch is computed
+                _add_batch(predictor, sums, int(top), columns, pixels, valid)
+            finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
+            if finished > region.top:
+                yield sums.pop(finished)
 
 
 def _reaching(firsts: NDArray[np.int64], patch: int, low: int, high: int) -> NDArray[np.int64]:
@@ -117,11 +177,15 @@ def _reaching(firsts: NDArray[np.int64], patch: int, low: int, high: int) -> NDA
 
 
 def _add_batch(
-    stack: Stack, predictor: Predictor, sums: "_Sums", top: int, lefts: NDArray[np.int64]
+    predictor: Predictor,
+    sums: "_Sums",
+    top: int,
+    lefts: NDArray[np.int64],
+    pixels: Sequence[Pixels],
+    valid: Sequence[Mask],
 ) -> None:
-    """Reads the pixels under some windows of one lattice row, predicts, and adds them up."""
+    """Predicts some windows of one lattice row from the pixels under them, and adds them up."""
     patch, start = predictor.patch, int(lefts[0])
-    pixels, valid = stack.read(top, start, patch, int(lefts[-1]) + patch - start)
     everywhere = valid_in_all(valid)
     sums.note_valid(top, start, everywhere)
     useful = [x for x in (lefts - start) if everywhere[:, x : x + patch].any()]

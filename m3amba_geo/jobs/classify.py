@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -32,14 +33,16 @@ from m3amba_geo.geo.maps import (
 )
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.geo.windows import default_stride
-from m3amba_geo.infer.predict import Predictor, Region, Rows, map_rows, region_of
+from m3amba_geo.infer.predict import Predictor, Region, Rows, agreement, map_rows, region_of
 from m3amba_geo.jobs.machine import prepare
 from m3amba_geo.jobs.sidecar import Sidecar, records, sidecar_path
+from m3amba_geo.model.device import choose_precision
 from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
 
 _TILE_ROWS = 256  # rows that a writer may hold back
 _RESOLUTION_TOLERANCE = 0.1
+_AGREEMENT = 0.995  # share of equal classes below which bf16 is given up
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,12 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         [scaling.statistics() for scaling in manifest.scaling],
         device,
         config.batch,
+        choose_precision(config.precision, device, emit),
     )
     with together() as scratch_of, ExitStack() as handles:
         stack = handles.enter_context(open_stack(scene, emit, manifest.modalities))
         _compare_resolution(stack, bundle, emit)
+        _settle_precision(stack, predictor, emit)
         region = region_of(stack.grid, config.bounds)
         grid = _part(stack.grid, region)
         _check_room(layers, region, predictor, config)
@@ -170,6 +175,21 @@ def _compare_resolution(stack: Stack, bundle: Bundle, emit: Listener) -> None:
                 "resolution",
                 f"Pixels are {size:g} units wide; the model was trained on {trained[0]:g}. "
                 "Textures may mislead it.",
+            )
+        )
+
+
+def _settle_precision(stack: Stack, predictor: Predictor, emit: Listener) -> None:
+    """Goes back to float32 where a reduced precision would change the map."""
+    if predictor.precision is torch.float32:
+        return
+    same = agreement(stack, predictor)
+    if same < _AGREEMENT:
+        predictor.precision = torch.float32
+        emit(
+            Warned(
+                "precision",
+                f"In bf16 only {same:.1%} of the pixels tried keep their class: going on in fp32.",
             )
         )
 

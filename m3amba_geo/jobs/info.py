@@ -17,7 +17,7 @@ from m3amba_geo.errors import FileMissingError, RasterUnreadableError
 from m3amba_geo.events import Listener, Started
 from m3amba_geo.files import checksum
 from m3amba_geo.geo.align import Stack, open_stack
-from m3amba_geo.geo.footprint import crs_of, name_of, outline
+from m3amba_geo.geo.footprint import crs_of, name_of, outline, outline_in
 from m3amba_geo.geo.labels import Legend, read_legend
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.jobs.ground_truth import labels_on
@@ -153,8 +153,7 @@ def _overlap(grid: GeoBox, reference: GeoBox) -> float:
     if grid.crs is None or reference.crs is None:
         return 0.0
     edge = outline(reference)
-    covered = grid.extent.to_crs(reference.crs).geom.intersection(edge)
-    return float(covered.area / edge.area)
+    return float(outline_in(grid, reference).intersection(edge).area / edge.area)
 
 
 def _classes(path: Path, stack: Stack | None, emit: Listener) -> list[ClassFacts]:

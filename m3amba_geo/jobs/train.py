@@ -329,7 +329,7 @@ def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str,
 
 
 def _inputs(scenes: Sequence[SceneConfig]) -> dict[str, str]:
-    """Returns the fingerprint of each file, by scene, modality and name: no folders of this machine."""
+    """Returns the fingerprint of each file, by scene, modality and name; folders stay private."""
     found: dict[str, str] = {}
     for n, scene in enumerate(scenes, 1):
         files = [(m.name, file) for m in scene.modalities for file in m.files]

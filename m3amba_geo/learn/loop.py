@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from m3amba_geo.learn.checkpoint import (
 )
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Patches, Window
+from m3amba_geo.model.device import autocast, choose_precision
 from m3amba_geo.model.guided import GuidedM3amba
 
 _FEWEST_STEPS = 800  # below, a small scene has not converged
@@ -95,6 +95,7 @@ class _Run:
     ) -> None:
         self.model, self.patches, self.config = model, patches, config
         self.device, self.emit, self.checkpoint = device, emit, checkpoint
+        self.precision = choose_precision(config.precision, device, emit)
         self.steps = total_steps(len(patches), config)
         self.position = Position(run)
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -144,7 +145,7 @@ class _Run:
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         self.model.train()
         batch = self.patches.batch(step, self.config).to(self.device)
-        with self._precision():
+        with autocast(self.device, self.precision):
             logits, fused = self.model(batch.patches)
         loss = self.objective(logits, fused, batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,11 +159,6 @@ class _Run:
             list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
         )
         return float(loss.detach())
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
 
     def _validate(self) -> None:
         if not self.windows:  # nothing to choose by: the latest is kept
@@ -201,7 +197,7 @@ class _Run:
         first = 0
         for batch in self.patches.validation_batches(windows, self.config.batch):
             here = batch.to(self.device)
-            with self._precision():
+            with autocast(self.device, self.precision):
                 _, fused = torch.func.functional_call(self.model, dict(weights), (here.patches,))
             shares = (fused.float().softmax(1) * blend).permute(0, 2, 3, 1).cpu().numpy()
             for place, share in enumerate(shares):  # (P, P, Q)

@@ -48,10 +48,11 @@ class StepSize(nn.Module):
 
     def forward(self, low_rank: Tensor) -> Tensor:
         """`(B, H, W, K, R) -> (K, B, H, W, I)`."""
-        b, h, w, k, r = low_rank.shape
-        rows = low_rank.permute(3, 0, 1, 2, 4).reshape(k, b * h * w, r)  # (K, BHW, R)
-        steps = torch.baddbmm(self.bias[:, None], rows, self.weight.transpose(1, 2))  # (K, BHW, I)
-        return steps.view(k, b, h, w, -1)  # (K, B, H, W, I)
+        # The bias rides along as one more column: added by `baddbmm` it costs a pass over memory.
+        rows = F.pad(low_rank.permute(3, 0, 1, 2, 4), (0, 1), value=1.0)  # (K, B, H, W, R+1)
+        weight = torch.cat([self.weight, self.bias[..., None]], dim=2)  # (K, I, R+1)
+        steps = torch.bmm(rows.flatten(1, 3), weight.transpose(1, 2))  # (K, BHW, I)
+        return steps.view(*rows.shape[:4], -1)  # (K, B, H, W, I)
 
 
 class DirectionalProjection(nn.Module):

@@ -120,6 +120,11 @@ class BackendAlgorithm(M3ambaAlgorithm):
         )
         self.add(parameter, text, advanced)
 
+    def add_flag(self, name, description, text, usual=False):
+        """Adds something to switch on or off, folded away."""
+        parameter = QgsProcessingParameterBoolean(name, description, defaultValue=usual)
+        self.add(parameter, text, advanced=True)
+
     def add_device(self):
         """Adds where to compute."""
         parameter = QgsProcessingParameterEnum(

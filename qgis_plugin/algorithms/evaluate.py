@@ -5,7 +5,6 @@ from pathlib import Path
 from qgis.core import (
     QgsProcessing,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
@@ -54,27 +53,25 @@ class Evaluate(BackendAlgorithm):
                 "the only field that fits."
             ),
         )
-        self.add(
-            QgsProcessingParameterBoolean(
-                "STYLE", tr("Names and colours from the layer's style"), defaultValue=False
-            ),
+        self.add_flag(
+            "STYLE",
+            tr("Names and colours from the layer's style"),
             tr("For labels whose values are not those of the training, but whose names are."),
-            advanced=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean("ALL_TOUCHED", tr("Label all touched pixels")),
+        self.add_flag(
+            "ALL_TOUCHED",
+            tr("Label all touched pixels"),
             tr("Label every pixel that a polygon touches, not only those whose centre is inside."),
-            advanced=True,
         )
         self.add(
             QgsProcessingParameterFile("MODEL", tr("Model"), extension="m3amba", optional=True),
             tr("The model that made the map, where its sidecar is lost."),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean("ALLOW_TRAIN_OVERLAP", tr("Score training pixels, too")),
+        self.add_flag(
+            "ALLOW_TRAIN_OVERLAP",
+            tr("Score training pixels, too"),
             tr("Makes the figures too good. For labels that are known to be independent."),
-            advanced=True,
         )
         self.add(
             QgsProcessingParameterFileDestination(

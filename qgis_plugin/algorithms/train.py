@@ -4,7 +4,6 @@ from pathlib import Path
 
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
@@ -97,17 +96,16 @@ class Train(BackendAlgorithm):
             ),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean(
-                "STYLE", tr("Names and colours from the layer's style"), defaultValue=True
-            ),
+        self.add_flag(
+            "STYLE",
+            tr("Names and colours from the layer's style"),
             tr("Classes are named and coloured as in the categorised style of the class field."),
-            advanced=True,
+            usual=True,
         )
-        self.add(
-            QgsProcessingParameterBoolean("ALL_TOUCHED", tr("Label all touched pixels")),
+        self.add_flag(
+            "ALL_TOUCHED",
+            tr("Label all touched pixels"),
             tr("Label every pixel that a polygon touches, not only those whose centre is inside."),
-            advanced=True,
         )
         self.add_choice(
             "RESAMPLING",
@@ -169,10 +167,10 @@ class Train(BackendAlgorithm):
         self._number(
             "SEED", tr("Seed"), tr("Of everything random: the same seed, the same model."), 0
         )
-        self.add(
-            QgsProcessingParameterBoolean("RESUME", tr("Go on with an interrupted training")),
+        self.add_flag(
+            "RESUME",
+            tr("Go on with an interrupted training"),
             tr("Takes up a training of the same data and settings that was cancelled."),
-            advanced=True,
         )
 
     def _add_split(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess  # nosec B404 - nvidia-smi is asked for the driver
+import subprocess  # nvidia-smi is asked for the driver  # nosec B404
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -143,7 +143,7 @@ def nvidia_gpu() -> str:
     if program is None:
         return ""
     try:
-        answer = subprocess.run(  # nosec B603 - a list of arguments, no shell
+        answer = subprocess.run(  # a list of arguments, no shell  # nosec B603
             [program, "--query-gpu=name,driver_version", "--format=csv,noheader"],
             capture_output=True,
             text=True,

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-import subprocess  # nosec B404 - each Python is asked for its version
+import subprocess  # each Python is asked for its version  # nosec B404
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class BasePython:
 def probe(path: Path) -> BasePython | None:
     """Returns what a program says of itself, None where it is no CPython of 64 bits."""
     try:
-        answer = subprocess.run(  # nosec B603 - a list of arguments, no shell
+        answer = subprocess.run(  # a list of arguments, no shell  # nosec B603
             [str(path), "-I", "-c", _PROBE],
             capture_output=True,
             text=True,
@@ -127,7 +127,7 @@ def find_uv(environ: Mapping[str, str] = os.environ) -> Path | None:
 def runs(uv: Path) -> bool:
     """Whether a uv starts."""
     try:
-        answer = subprocess.run(  # nosec B603 - a list of arguments, no shell
+        answer = subprocess.run(  # a list of arguments, no shell  # nosec B603
             [str(uv), "--version"],
             capture_output=True,
             timeout=_TIMEOUT,

@@ -23,7 +23,8 @@ from m3amba_geo.events import Note, Warned, ignore
 from m3amba_geo.geo.align import TrainedModality, open_stack
 from m3amba_geo.geo.bands import Band
 
-SIDE = 300  # more than two blocks of the cache
+ROWS, COLUMNS = 300, 600  # larger than blocks of the cache and of a warp
+MARGIN = 200
 
 
 def scene(*modalities, **options):
@@ -46,17 +47,23 @@ def large(tmp_path_factory):
     """A stack of three modalities, two of them warped, one of those from another CRS."""
     folder = tmp_path_factory.mktemp("large")
     rng = np.random.default_rng(0)
-    first = rng.normal(size=(2, SIDE, SIDE)).astype(np.float32)
+    first = rng.normal(size=(2, ROWS, COLUMNS)).astype(np.float32)
     first[:, 100:140, 50:90] = np.nan
-    second = rng.integers(0, 9, (1, SIDE // 2, SIDE // 2)).astype(np.uint8)
+    second = rng.integers(0, 9, (1, ROWS // 2, COLUMNS // 2)).astype(np.uint8)
+    third = rng.normal(size=(1, ROWS, COLUMNS)).astype(np.float32)
+    degrees = Affine(4e-4, 0, 10.37, 0, -3e-4, 48.74)
     write_raster(folder / "a.tif", first)
     write_raster(folder / "b.tif", second, transform=TRANSFORM @ Affine.scale(2), nodata=0)
-    third = rng.normal(size=(1, SIDE, SIDE)).astype(np.float32)
-    degrees = Affine(4e-4, 0, 10.37, 0, -3e-4, 48.74)
     write_raster(folder / "c.tif", third, crs="EPSG:4326", transform=degrees)
     configured = scene(*(folder / f"{name}.tif" for name in "abc"))
     with open_stack(configured, ignore, cache_bytes=4 * 128 * 128 * 4 * 3) as stack:
         yield stack
+
+
+@pytest.fixture(scope="module")
+def everything(large):
+    """The stack's whole content, with a margin around it."""
+    return large.read(-MARGIN, -MARGIN, ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN)
 
 
 def assert_same(one, other):
@@ -66,41 +73,37 @@ def assert_same(one, other):
             assert np.array_equal(a, b)
 
 
-windows = st.tuples(
-    st.integers(-200, SIDE + 100),
-    st.integers(-200, SIDE + 100),
-    st.integers(1, 150),
-    st.integers(1, 300),
-)
+def stretches(length):
+    """Start and length of stretches that may reach beyond both ends."""
+    ends = st.tuples(*[st.integers(-MARGIN, length + MARGIN)] * 2)
+    return ends.filter(lambda two: two[0] != two[1]).map(
+        lambda two: (min(two), abs(two[1] - two[0]))
+    )
 
 
-@given(windows)
-@settings(max_examples=40, deadline=None)
-def test_cached_reads_equal_direct_ones(large, window):
-    assert_same(large.read_cached(*window), large.read(*window))
-
-
-@given(windows)
-@settings(max_examples=20, deadline=None)
-def test_a_window_is_a_part_of_the_whole(large, window):
-    """What a window holds does not depend on where it begins; outside all is 0 and invalid."""
-    top, left, height, width = window
-    margin = 200
-    pixels, valid = large.read(-margin, -margin, SIDE + 500, SIDE + 700)
-    rows = slice(top + margin, top + margin + height)
-    columns = slice(left + margin, left + margin + width)
+@given(stretches(ROWS), stretches(COLUMNS))
+@settings(max_examples=25, deadline=None)
+def test_a_window_is_a_part_of_the_whole_and_so_is_a_cached_one(
+    large, everything, vertical, horizontal
+):
+    """What a pixel holds depends neither on the window nor on the way of reading."""
+    (top, height), (left, width) = vertical, horizontal
+    rows = slice(top + MARGIN, top + MARGIN + height)
+    columns = slice(left + MARGIN, left + MARGIN + width)
+    pixels, valid = everything
     part = [p[:, rows, columns] for p in pixels], [v[rows, columns] for v in valid]
-    assert_same(large.read(*window), part)
+    assert_same(large.read(top, left, height, width), part)
+    assert_same(large.read_cached(top, left, height, width), part)
 
 
 def test_beyond_the_edge_nothing_is_valid(large):
-    pixels, valid = large.read(-2, SIDE - 2, 4, 4)
+    pixels, valid = large.read(-2, COLUMNS - 2, 4, 4)
     for p, v in zip(pixels, valid, strict=True):
         assert not v[:2].any()
         assert not v[:, 2:].any()
         assert (p[:, ~v] == 0).all()
     assert valid[0][2:, :2].all()
-    pixels, valid = large.read(SIDE + 5, 0, 3, 3)
+    pixels, valid = large.read(ROWS + 5, 0, 3, 3)
     assert [p.shape for p in pixels] == [(2, 3, 3), (1, 3, 3), (1, 3, 3)]
     assert not any(v.any() for v in valid)
 
@@ -109,7 +112,7 @@ def test_strips_cover_the_grid(large):
     strips = list(large.strips())
     assert strips[0][0] == 0
     assert all(a + h == b for (a, h), (b, _) in pairwise(strips))
-    assert sum(strips[-1]) == SIDE
+    assert sum(strips[-1]) == ROWS
 
 
 def test_files_of_a_modality_follow_each_other(tmp_path):

@@ -102,7 +102,8 @@ def test_every_output_lies_exactly_where_the_reference_raster_lies(tmp_path, mod
 
 
 def test_a_raster_without_any_place_is_mapped_in_its_pixels(tmp_path, model):
-    scene, _ = rasters(tmp_path, (20, 20), crs=None, transform=None)
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        scene, _ = rasters(tmp_path, (20, 20), crs=None, transform=None)
     run(model, scene, tmp_path / "map.tif")
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         crs, transform, shape = place_of(tmp_path / "map.tif")
@@ -210,7 +211,7 @@ def test_colours_and_names_travel_with_the_map(full, model):
     assert [table[code][:3] for code in (1, 2, 3)] == [(1, 128, 64), (2, 128, 64), (3, 128, 64)]
     assert table[0][3] == 0
     assert {tags[f"CLASS_{code}"] for code in (1, 2, 3)} == {"class 1", "class 2", "class 3"}
-    entries = ElementTree.parse(results.style).iter("paletteEntry")  # noqa: S314 - our own
+    entries = ElementTree.parse(results.style).iter("paletteEntry")
     assert [(e.get("value"), e.get("color"), e.get("label")) for e in entries] == [
         (str(code), f"#{code:02x}8040", f"class {code}") for code in (1, 2, 3)
     ]
@@ -377,7 +378,7 @@ def test_other_bands_are_refused(tmp_path, model):
     scene, _ = rasters(tmp_path, (20, 20))
     three = write_raster(tmp_path / "three.tif", np.ones((3, 20, 20), np.float32))
     wrong = replace(scene, modalities=(ModalityConfig("a", (three,)), scene.modalities[1]))
-    with pytest.raises(BandMismatchError, match="'a' has 3 bands.*trained on 2"):
+    with pytest.raises(BandMismatchError, match=r"'a' has 3 bands.*trained on 2"):
         run(model, wrong, tmp_path / "map.tif")
     with pytest.raises(BandMismatchError, match="takes 2 modalities"):
         run(model, replace(scene, modalities=scene.modalities[:1]), tmp_path / "map.tif")

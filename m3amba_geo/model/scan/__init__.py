@@ -12,17 +12,40 @@ from torch import Tensor
 
 from m3amba_geo.config import ScanName
 from m3amba_geo.errors import ScanUnavailableError
-from m3amba_geo.model.scan import cpu, reference
+from m3amba_geo.model.scan import cpu, mamba_ssm, reference, triton
 
 Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
-_BACKENDS: dict[str, Scan] = {"cpu": cpu.cross_scan, "reference": reference.cross_scan}
+_BACKENDS: dict[str, Scan] = {
+    "cpu": cpu.cross_scan,
+    "triton": triton.cross_scan,
+    "mamba_ssm": mamba_ssm.cross_scan,
+    "reference": reference.cross_scan,
+}
+# Backends made for a type of device, the fastest first; the reference runs on any.
+_MADE_FOR: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
 _chosen: ScanName = "auto"
 
 
 def availability() -> dict[str, str]:
     """Say of every backend, by name, why it can't be used; an empty string where it can."""
-    return {"cpu": cpu.why_not(), "reference": ""}
+    return {name: _why_not(name) for name in _BACKENDS}
+
+
+def passed_over(device: torch.device) -> dict[str, str]:
+    """Say of the backends that would be faster on a device than the one in use why they are not.
+
+    Empty where the fastest one is in use, or where another was asked for.
+    """
+    if _chosen != "auto":
+        return {}
+    reasons = {}
+    for name in _MADE_FOR.get(device.type, ()):
+        reason = _why_not(name)
+        if not reason:
+            break
+        reasons[name] = reason
+    return reasons
 
 
 def choose(name: ScanName, device: torch.device) -> str:
@@ -41,13 +64,12 @@ def choose(name: ScanName, device: torch.device) -> str:
     global _chosen
     if name not in get_args(ScanName):
         raise ScanUnavailableError(f"No scan backend is called {name!r}.", _hint())
-    if name == "cpu":
-        if device.type != "cpu":
-            raise ScanUnavailableError(f"The scan backend 'cpu' can't run on {device}.", _hint())
-        if reason := cpu.why_not():
-            raise ScanUnavailableError(
-                f"The scan backend 'cpu' does not run here: {reason}.", _hint()
-            )
+    if reason := _why_not(name):
+        raise ScanUnavailableError(
+            f"The scan backend {name!r} does not run here: {reason}.", _hint()
+        )
+    if name not in ("auto", "reference", *_MADE_FOR.get(device.type, ())):
+        raise ScanUnavailableError(f"The scan backend {name!r} can't run on {device}.", _hint())
     _chosen = name
     return _resolve(device, torch.float32)
 
@@ -75,8 +97,21 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
 
 def _resolve(device: torch.device, dtype: torch.dtype) -> str:
     """Name of the backend for tensors of this device and dtype under the installed choice."""
-    fits = device.type == "cpu" and dtype != torch.float64
-    return "cpu" if _chosen != "reference" and fits and not cpu.why_not() else "reference"
+    # Only the reference computes in float64.
+    fits = () if dtype == torch.float64 else _MADE_FOR.get(device.type, ())
+    for name in fits:
+        if _chosen in ("auto", name) and not _why_not(name):
+            return name
+    return "reference"
+
+
+def _why_not(name: str) -> str:
+    # Looked up at each call, not put in a table: CUDA is probed only where a question needs it.
+    if name == "cpu":
+        return cpu.why_not()
+    if name == "triton":
+        return triton.why_not()
+    return mamba_ssm.why_not() if name == "mamba_ssm" else ""
 
 
 def _hint() -> str:

@@ -34,10 +34,12 @@ def why_not() -> str:
     if find_spec("triton") is None:
         return "triton is not installed (pip install triton)"
     try:
-        one = torch.ones(1, 1, 1, 1, device="cuda")
-        inputs = (one, one.expand(K, 1, 1, 1, 1), -one[0].expand(K, 1, 1))
-        B = one.expand(1, 1, 1, K, 1)
-        cross_scan(*inputs, B, B, one[0, 0].expand(K, 1)).item()
+        with torch.inference_mode(False), torch.enable_grad():
+            one = torch.ones(1, 1, 1, 1, device="cuda", requires_grad=True)
+            dt, B = one.expand(K, 1, 1, 1, 1), one.expand(1, 1, 1, K, 1)
+            A, D = -one[0].expand(K, 1, 1), one[0, 0].expand(K, 1)
+            cross_scan(one, dt, A, B, B, D).sum().backward()
+            torch.cuda.synchronize()
     except Exception as error:
         return f"triton can't compile it ({type(error).__name__}: {error})"
     return ""
@@ -108,7 +110,8 @@ class _CrossScan(torch.autograd.Function):
     ) -> Tensor:
         from m3amba_geo.model.scan import triton_kernels as kernels
 
-        plan = _Plan(*u.shape, A.shape[2], _processors(u.device))
+        batch, height, width, channels = u.shape
+        plan = _Plan(batch, height, width, channels, A.shape[2], _processors(u.device))
         u, dt = u.contiguous(), dt.contiguous()
         B, C = (x.flatten(1, 2) for x in (B, C))  # (B, L, K, S), a view where it can be
         A2 = (A * LOG2_E).transpose(1, 2).contiguous()  # (K, S, I)

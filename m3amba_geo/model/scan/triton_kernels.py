@@ -23,7 +23,8 @@ its variable's shape, after an axis where one is named. A pointer that is None c
 
 # mypy: ignore-errors
 # (what Triton compiles is typed by Triton)
-# ruff: noqa: ANN001, ANN202, D417, E741
+# (`x if c else y` and `(*xs, x)` are not written: Triton takes only some of them)
+# ruff: noqa: ANN001, ANN201, ANN202, D417, E741, RUF005, SIM108
 
 import triton
 import triton.language as tl

@@ -1,0 +1,227 @@
+"""Assessment: pixels that training saw are left out, and what is scored is scored right."""
+
+import json
+import re
+import shutil
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from small import bundle_of, legend_of
+
+from m3amba_geo.bundle import load_bundle, save_bundle
+from m3amba_geo.config import ClassifyConfig, EvaluateConfig, LabelConfig
+from m3amba_geo.errors import (
+    DataError,
+    NoLabelsError,
+    OutputExistsError,
+    OutputFolderError,
+    TrainOverlapError,
+)
+from m3amba_geo.events import Artifact, Metric, Started, ignore
+from m3amba_geo.jobs import classify, evaluate
+from m3amba_geo.jobs.sidecar import sidecar_path
+from tests.conftest import CRS, HEIGHT, NAMES, TRANSFORM, WIDTH, write_raster
+
+
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+def without_sidecar(trained, folder):
+    return shutil.copy(trained.map, folder / "lonely.tif")
+
+
+def used(trained):
+    (area,) = load_bundle(trained.model).areas
+    return area.used
+
+
+def code_raster(folder, codes, names=NAMES):
+    path = write_raster(folder / "truth.tif", codes[None].astype(np.uint8))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, **{f"CLASS_{code}": name for code, name in enumerate(names, 1)})
+    return LabelConfig(path)
+
+
+def spoilt(trained, folder, seed=0):
+    """A map that is wrong in a known way, with the sidecar of the real one."""
+    rng = np.random.default_rng(seed)
+    codes = np.where(rng.random((HEIGHT, WIDTH)) < 0.3, rng.integers(1, 4, (HEIGHT, WIDTH)), 0)
+    codes = np.where(codes > 0, codes, read(trained.map)).astype(np.uint8)
+    path = write_raster(folder / "spoilt.tif", codes[None], nodata=0)
+    shutil.copy(sidecar_path(trained.map), sidecar_path(path))
+    return path, codes
+
+
+def polygons(labels):
+    frame = gpd.read_file(labels.path).to_crs(CRS)
+    shapes = [(g, NAMES.index(c) + 1) for g, c in zip(frame.geometry, frame["class"], strict=True)]
+    return rasterio.features.rasterize(shapes, out_shape=(HEIGHT, WIDTH), transform=TRANSFORM)
+
+
+def test_the_test_pixels_are_scored_once_each_and_the_others_counted(trained, labels, tmp_path):
+    path, codes = spoilt(trained, tmp_path)
+    found = evaluate.run(path, EvaluateConfig(labels), ignore)
+    truth = polygons(labels)
+    test = (truth > 0) & ~used(trained)
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (truth[test] - 1, codes[test] - 1), 1)
+    assert np.array_equal(found.accuracy.matrix, expected)
+    assert 0.6 < found.accuracy.overall < 0.95
+    assert found.accuracy.pixels == test.sum() == trained.train_results.pixels["test"]
+    assert found.labelled == (truth > 0).sum()
+    assert found.training == ((truth > 0) & used(trained)).sum()
+
+
+def test_the_real_map_scores_well(trained, labels):
+    events = []
+    found = evaluate.run(trained.map, EvaluateConfig(labels), events.append)
+    assert found.accuracy.overall > 0.9
+    assert isinstance(events[0], Started)
+    metrics = {event.metric: event.value for event in events if isinstance(event, Metric)}
+    assert metrics["overall_accuracy"] == found.accuracy.overall
+
+
+def test_labels_that_all_trained_are_refused(trained, tmp_path):
+    truth = np.where(used(trained), trained.place.truth, 0)
+    labels = code_raster(tmp_path, truth)
+    count = f"{int(used(trained).sum()):,}"
+    config = EvaluateConfig(labels, model=trained.model)
+    with pytest.raises(TrainOverlapError, match=f"All {count} labelled pixels were used") as caught:
+        evaluate.run(trained.map, config, ignore)
+    assert "--test-share" in caught.value.hint
+    allowed = EvaluateConfig(labels, model=trained.model, allow_train_overlap=True)
+    found = evaluate.run(trained.map, allowed, ignore)
+    assert (found.training, found.labelled) == (0, used(trained).sum())
+    assert any("--allow-train-overlap" in note for note in found.notes)
+
+
+def test_without_a_sidecar_the_model_must_be_named(trained, labels, tmp_path):
+    path = without_sidecar(trained, tmp_path)
+    with pytest.raises(TrainOverlapError, match="no sidecar") as caught:
+        evaluate.run(path, EvaluateConfig(labels), ignore)
+    assert "--model" in caught.value.hint
+    named = evaluate.run(path, EvaluateConfig(labels, model=trained.model), ignore)
+    besides = evaluate.run(trained.map, EvaluateConfig(labels), ignore)
+    assert np.array_equal(named.accuracy.matrix, besides.accuracy.matrix)
+    assert named.training == besides.training > 0
+    allowed = evaluate.run(path, EvaluateConfig(labels, allow_train_overlap=True), ignore)
+    assert (allowed.training, allowed.accuracy.pixels) == (0, allowed.labelled)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-50],
+        lambda text: text.replace('"train"', '"tram"'),
+        lambda text: re.sub(r'("train": ").{9}', r"\1AAAAAAAAA", text),
+        lambda text: re.sub(r'("train": ")....', r"\1????", text),
+        lambda text: re.sub(r'"shape": \[\s*72', '"shape": [71', text),
+        lambda text: re.sub(r'"shape": \[\s*72', '"shape": [-72', text),
+        lambda text: text.replace("PROJCRS", "NOCRS").replace("PROJCS", "NOCRS"),
+    ],
+)
+def test_a_damaged_sidecar_is_an_error_and_no_licence(trained, labels, tmp_path, damage):
+    path = without_sidecar(trained, tmp_path)
+    whole = sidecar_path(trained.map).read_text()
+    assert damage(whole) != whole
+    sidecar_path(path).write_text(damage(whole))
+    with pytest.raises(DataError, match="damaged"):
+        evaluate.run(path, EvaluateConfig(labels), ignore)
+    found = evaluate.run(path, EvaluateConfig(labels, model=trained.model), ignore)
+    assert found.training > 0
+
+
+def test_a_map_of_a_part_leaves_the_same_pixels_out(trained, labels, tmp_path):
+    (west, north), (east, south) = TRANSFORM @ (0, 9), TRANSFORM @ (70, 60)
+    config = ClassifyConfig(out=tmp_path / "part.tif", bounds=(west, south, east, north))
+    classify.run(trained.model, trained.place.scene, config, ignore)
+    found = evaluate.run(config.out, EvaluateConfig(labels), ignore)
+    here = np.zeros((HEIGHT, WIDTH), bool)
+    here[9:60, :70] = True
+    truth = polygons(labels)
+    assert found.labelled == (here & (truth > 0)).sum()
+    assert found.training == (here & used(trained) & (truth > 0)).sum()
+
+
+def test_on_another_grid_doubt_goes_against_the_score(trained, labels, tmp_path):
+    codes = np.repeat(np.repeat(read(trained.map), 2, 0), 2, 1)[3:, 3:]  # half the pixel, shifted
+    transform = TRANSFORM @ Affine.scale(0.5) @ Affine.translation(3, 3)
+    path = write_raster(tmp_path / "fine.tif", codes[None], transform=transform, nodata=0)
+    found = evaluate.run(path, EvaluateConfig(labels, model=trained.model), ignore)
+    fine = np.repeat(np.repeat(used(trained), 2, 0), 2, 1)[3:, 3:]
+    labelled = np.repeat(np.repeat(polygons(labels) > 0, 2, 0), 2, 1)[3:, 3:]
+    assert found.training >= (fine & labelled).sum()
+    assert found.accuracy.pixels > 0
+
+
+def test_reports(trained, labels, tmp_path):
+    events = []
+    config = EvaluateConfig(labels, report=tmp_path / "r.json", html=tmp_path / "r.html")
+    found = evaluate.run(trained.map, config, events.append)
+    report = json.loads(config.report.read_text())
+    keys = {
+        "overall_accuracy",
+        "average_accuracy",
+        "kappa",
+        "classes",
+        "confusion_matrix",
+        "pixels",
+    }
+    assert keys <= report.keys()
+    assert report["classes"] == list(NAMES)
+    assert report["confusion_matrix"] == found.accuracy.matrix.tolist()
+    page = config.html.read_text()
+    assert all(name in page for name in NAMES)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert {e.role for e in events if isinstance(e, Artifact)} == {"report", "html"}
+    with pytest.raises(OutputExistsError):
+        evaluate.run(trained.map, config, ignore)
+    with pytest.raises(OutputFolderError):
+        evaluate.run(trained.map, EvaluateConfig(labels, report=tmp_path / "no" / "r.json"), ignore)
+
+
+def test_a_map_without_a_class_under_any_label(trained, tmp_path):
+    blank = np.zeros((1, HEIGHT, WIDTH), np.uint8)
+    blank[0, 0, 0] = 1
+    path = write_raster(tmp_path / "blank.tif", blank, nodata=0)
+    truth = np.where(used(trained), 0, trained.place.truth)
+    truth[0, 0] = 0
+    config = EvaluateConfig(code_raster(tmp_path, truth), model=trained.model)
+    with pytest.raises(NoLabelsError, match="nodata under every label"):
+        evaluate.run(path, config, ignore)
+
+
+def test_nodata_of_the_map_under_a_label_is_no_hit(trained, labels, tmp_path):
+    codes = read(trained.map).copy()
+    test = (polygons(labels) > 0) & ~used(trained)
+    row, column = np.argwhere(test)[0]
+    codes[row, column] = 0
+    path = write_raster(tmp_path / "hole.tif", codes[None], nodata=0)
+    found = evaluate.run(path, EvaluateConfig(labels, model=trained.model), ignore)
+    assert found.accuracy.pixels + found.accuracy.unmapped == test.sum()
+    assert found.accuracy.unmapped == 1
+
+
+def test_a_map_of_unknown_origin_may_have_classes_of_its_own(tmp_path):
+    codes = np.array([[1, 1, 9, 9]] * 4, np.uint8)
+    path = write_raster(tmp_path / "map.tif", codes[None])
+    labels = code_raster(tmp_path, np.array([[1, 1, 1, 2]] * 4), names=())
+    found = evaluate.run(path, EvaluateConfig(labels, allow_train_overlap=True), ignore)
+    assert [entry.code for entry in found.accuracy.legend] == [1, 2, 9]
+    assert found.accuracy.overall == 0.5
+
+
+def test_a_model_of_another_place_leaves_nothing_out(tmp_path):
+    codes = np.array([[1, 2, 3, 3]] * 4, np.uint8)
+    path = write_raster(tmp_path / "map.tif", codes[None])
+    save_bundle(tmp_path / "m.m3amba", bundle_of({"a": 1}))
+    config = EvaluateConfig(code_raster(tmp_path, codes, names=()), model=tmp_path / "m.m3amba")
+    found = evaluate.run(path, config, ignore)
+    assert (found.training, found.accuracy.overall) == (0, 1)
+    assert found.accuracy.legend == legend_of(1, 2, 3)

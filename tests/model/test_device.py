@@ -1,0 +1,43 @@
+"""Which device and which precision: asked for, had or refused, never swapped in silence."""
+
+import pytest
+import torch
+
+from m3amba_geo.errors import DeviceUnavailableError
+from m3amba_geo.events import ignore
+from m3amba_geo.model.device import autocast, choose_device, choose_precision
+
+CPU = torch.device("cpu")
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceUnavailableError, match="cuda") as caught:
+        choose_device("cuda", ignore)
+    assert caught.value.code == "device-unavailable"
+    assert "doctor" in caught.value.hint
+    assert choose_device("auto", ignore) == CPU
+
+
+def test_auto_precision_is_float32_on_a_cpu():
+    assert choose_precision("auto", CPU, ignore) is torch.float32
+    assert choose_precision("fp32", CPU, ignore) is torch.float32
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_needs_a_cpu_that_has_it(monkeypatch, native):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    if native:
+        assert choose_precision("bf16", CPU, ignore) is torch.bfloat16
+    else:
+        with pytest.raises(DeviceUnavailableError, match="bfloat16") as caught:
+            choose_precision("bf16", CPU, ignore)
+        assert "fp32" in caught.value.hint
+
+
+def test_autocast_changes_matrix_products_only_when_asked():
+    a = torch.ones(2, 2)
+    with autocast(CPU, torch.bfloat16):
+        assert (a @ a).dtype is torch.bfloat16
+    with autocast(CPU, torch.float32):
+        assert (a @ a).dtype is torch.float32
