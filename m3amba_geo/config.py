@@ -176,6 +176,8 @@ class TrainConfig:
         device: Where to train.
         scan: Scan backend.
         precision: Of matrix products; `auto` is bf16 on CUDA and fp32 elsewhere.
+        recompute: Keep less for the gradients and compute it again: half the memory or less, a
+            third more time.
         workers: Threads of the CPU; None uses all.
         split: Parting of the labels.
         guide: Image encoder.
@@ -201,6 +203,7 @@ class TrainConfig:
     device: Device = "auto"
     scan: ScanName = "auto"
     precision: Precision = "auto"
+    recompute: bool = False
     workers: Count | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)

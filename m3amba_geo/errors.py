@@ -114,6 +114,12 @@ class ModelDamagedError(DataError):
     code = "model-damaged"
 
 
+class BenchmarkUnclearError(DataError):
+    """The files of a folder are not clearly those of the benchmark."""
+
+    code = "benchmark-unclear"
+
+
 class TrainOverlapError(DataError):
     """Accuracy would be taken on training pixels, or it is unknown which those are."""
 

@@ -3,9 +3,10 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from m3amba_geo.errors import (
@@ -18,6 +19,7 @@ from m3amba_geo.errors import (
 ScratchOf = Callable[[Path], Path]
 """Gives an output its temporary name."""
 
+_FULL = 1 << 16  # bytes; with less free, a write of any size may fail
 _SAMPLE = 1 << 20  # bytes read from either end of a large file for its fingerprint
 
 
@@ -88,7 +90,8 @@ def together() -> Iterator[ScratchOf]:
         raise output_error(error, blamed[0]) from error
     finally:
         for scratch in scratches.values():
-            scratch.unlink(missing_ok=True)
+            with suppress(OSError):  # on a read-only disk even that nothing is there is an error
+                scratch.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,6 +110,18 @@ def output_error(error: OSError, path: Path) -> OutputError:
             "Choose a folder that you may write to.",
         )
     return OutputError(f"{path} can't be written: {error}.", "Check the disk and the path.")
+
+
+def library_error(error: Exception, path: Path) -> OutputError:
+    """Returns our error for a library's on writing `path`, where it does not say why.
+
+    The half-written file must still be there, and fill the disk if that is the reason.
+    """
+    if shutil.disk_usage(path.resolve().parent).free < _FULL:
+        return disk_full(path)
+    return OutputError(
+        f"{path} can't be written: {error.__cause__ or error}.", "Check the disk and the path."
+    )
 
 
 def disk_full(path: Path) -> DiskFullError:

@@ -48,6 +48,12 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
     assert names(tmp_path) == ["map.tif"]
 
 
+def write_into(*paths):
+    with together() as scratch_of:
+        for path in paths:
+            scratch_of(path).write_text("text")
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_what_fails_leaves_what_was_there(tmp_path, error):
     (tmp_path / "a.txt").write_text("old")
@@ -138,9 +144,8 @@ def test_errors_of_the_system_are_explained(tmp_path, number, kind):
 
 
 def test_the_file_that_failed_is_named(tmp_path):
-    with pytest.raises(OutputError, match=r"b\.txt"), together() as scratch_of:
-        scratch_of(tmp_path / "a.txt").write_text("a")
-        scratch_of(tmp_path / "gone" / "b.txt").write_text("b")
+    with pytest.raises(OutputError, match=r"b\.txt"):
+        write_into(tmp_path / "a.txt", tmp_path / "gone" / "b.txt")
     assert names(tmp_path) == []
 
 

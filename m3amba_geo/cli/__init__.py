@@ -1,6 +1,7 @@
 """The command line: one file a command, all of them loaded only when they are asked for."""
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ import click
 from m3amba_geo import __version__
 from m3amba_geo.cli.run import Session
 
-COMMANDS = ("demo", "info", "train", "classify", "evaluate", "doctor")
+COMMANDS = (
+    "demo", "info", "train", "classify", "evaluate", "doctor", "import", "convert-published",
+)  # fmt: skip
 
 
 class Commands(click.Group):
@@ -24,8 +27,10 @@ class Commands(click.Group):
         """Returns a command by its name, None where there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"m3amba_geo.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        name += "_" * keyword.iskeyword(name)
+        module = importlib.import_module(f"m3amba_geo.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
 

@@ -84,6 +84,20 @@ def load(
     return make_config(tables, " and ".join([str(file), *options] if file else options))
 
 
+def scene_of(rasters: Sequence[str]) -> "SceneConfig":
+    """Returns the scene that `[NAME=]RASTER` arguments make up, settings left aside.
+
+    Raises:
+        UsageError: There are none, or their names do not fit.
+    """
+    from m3amba_geo.config import make_config
+
+    modalities = parse_modalities(rasters)
+    if not modalities:
+        raise UsageError("No rasters were named.", "Name them: [NAME=]RASTER...")
+    return make_config({"scene": [{"modalities": modalities}]}, "the options").scene[0]
+
+
 def only_scene(config: "Config") -> "SceneConfig":
     """Returns the one scene that a command works on.
 

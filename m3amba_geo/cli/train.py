@@ -108,6 +108,12 @@ LEARNING_OPTIONS = together(
         usual="all",
         help="Threads of the processor.",
     ),
+    setting(
+        "--recompute",
+        key="train.recompute",
+        is_flag=True,
+        help="Less memory for a third more time: recompute what the gradients need.",
+    ),
 )
 
 SPLIT_OPTIONS = together(

@@ -119,7 +119,8 @@ def _boxes(
     ends = [np.ceil(axis.max(axis=0) - SAME_PLACE) for axis in (x, y)]
     height, width = target.shape
     limits = ((width,), (height,)) * 2
-    return np.clip(np.stack([*starts, *ends]), 0, limits).astype(np.int64)
+    boxes: NDArray[np.int64] = np.clip(np.stack([*starts, *ends]), 0, limits).astype(np.int64)
+    return boxes
 
 
 def pack(mask: Mask) -> NDArray[np.uint8]:

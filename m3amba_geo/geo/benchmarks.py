@@ -54,7 +54,6 @@ LABELS = {
     "test": ("tslabel", "te", "temap", "ts", "test", "testimage", "masktest", "masktest150"),
     "all": ("gt", "allgrd", "groundtruth", "labels", "label", "hsi.sceneLabels.labels"),
 }  # fmt: skip
-INDEX = "index"
 CLASS_NAMES = "hsi.sceneLabels.Materials_Type"
 
 _HSI = ("hsi", "hs", "hsidata", "datahslr", "houston", "hsi.Data")
@@ -120,4 +119,4 @@ def plain(name: str) -> str:
     """Returns a name as this table has them; names inside structures stay as they are."""
     if "." in name:
         return name
-    return re.sub(r"[\W_]+", "", _SCENES.sub("", re.sub(r"[\W_]+", "", name.lower())))
+    return _SCENES.sub("", re.sub(r"[\W_]+", "", name.lower()))

@@ -137,6 +137,27 @@ def read_legend_csv(path: Path, values: Sequence[LabelValue]) -> list[LabelValue
     return described
 
 
+def legend_of_csv(path: Path) -> Legend:
+    """Returns the classes that a CSV file with the columns `code,name,color` lists, by code.
+
+    Raises:
+        FileMissingError: The file is not there.
+        VectorUnreadableError: It is not such a CSV file, or a code is none.
+        ClassMismatchError: A code occurs twice.
+    """
+    rows = _csv_rows(path)
+    odd = [row["code"] for row in rows if not as_code(row["code"])]
+    if odd:
+        raise VectorUnreadableError(
+            f"The legend {path} has the code {odd[0]!r}.", f"Codes are whole, 1 to {MAX_CODE}."
+        )
+    if len({row["code"] for row in rows}) < len(rows):
+        raise ClassMismatchError(
+            f"{path} lists a code more than once.", "Keep one row for each code."
+        )
+    return make_legend(LabelValue(row["code"], row["name"], row["color"]) for row in rows)
+
+
 def as_code(text: str) -> int:
     """Returns the code 1..65535 that a text spells, else 0."""
     number = _integer(text)

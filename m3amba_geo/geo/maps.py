@@ -5,7 +5,6 @@ the pixels alone, not on how many rows came at a time.
 """
 
 import re
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from m3amba_geo.errors import OutputError
-from m3amba_geo.files import ScratchOf, disk_full
+from m3amba_geo.files import ScratchOf, library_error
 from m3amba_geo.geo.labels import LandCover, Legend
 
 _TILE = 256
@@ -40,14 +38,14 @@ class Layer:
     Attributes:
         path: Where.
         dtype: Pixel type.
-        nodata: Declared nodata value.
+        nodata: Declared nodata value; None declares none.
         names: Description of each band; their number is the number of bands.
         legend: For maps of codes: colours and names.
     """
 
     path: Path
     dtype: str
-    nodata: float
+    nodata: float | None
     names: tuple[str, ...]
     legend: Legend = ()
 
@@ -138,7 +136,7 @@ def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowW
             writer.check_complete()
         _check_whole(scratch)
     except RasterioError as error:
-        raise _write_error(error, layer.path) from error
+        raise library_error(error, layer.path) from error
     if layer.legend:
         names = layer.path.with_name(layer.path.name + ".aux.xml")
         scratch_of(names).write_text(_category_names(layer.legend), encoding="utf-8")
@@ -159,14 +157,6 @@ def _check_whole(path: Path) -> None:
     with opened as file:
         for _, window in file.block_windows(1):
             file.read(window=window)
-
-
-def _write_error(error: RasterioError, path: Path) -> OutputError:
-    if shutil.disk_usage(path.resolve().parent).free < 1 << 16:
-        return disk_full(path)
-    return OutputError(
-        f"{path} can't be written: {error.__cause__ or error}.", "Check the disk and the path."
-    )
 
 
 def _color_table(legend: Legend) -> dict[int, tuple[int, int, int, int]]:

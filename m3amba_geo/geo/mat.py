@@ -19,7 +19,9 @@ from scipy.io.matlab import MatReadError
 
 from m3amba_geo.errors import DataError, FileMissingError
 
-_NUMBERS = {"double", "single", "logical"} | {f"{s}int{b}" for s in ("", "u") for b in (8, 16, 32, 64)}
+_NUMBERS = {"double", "single", "logical"} | {
+    f"{s}int{b}" for s in ("", "u") for b in (8, 16, 32, 64)
+}
 _HEADER = 128  # bytes before the first element
 _ROOM = 1 << 26  # bytes of names, tags and notes that a file may hold besides its arrays
 _PIECE = 1 << 20
@@ -84,7 +86,15 @@ def read_mat(array: MatArray, most: int) -> dict[str, Any]:
     _check_size(array, most)
     try:
         content = loadmat(str(array.path), appendmat=False, variable_names=[array.name])[array.name]
-    except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, zlib.error) as error:
+    except (
+        MatReadError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OSError,
+        zlib.error,
+    ) as error:
         raise _damaged(array.path, error) from error
     return dict(_parts(array.name, content))
 
@@ -130,9 +140,7 @@ def _check_version(path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path} is damaged or truncated: {error}.", "Fetch it again from its source."
-    )
+    return DataError(f"{path} is damaged or truncated: {error}.", "Fetch it again from its source.")
 
 
 def _check_size(array: MatArray, most: int) -> None:

@@ -61,6 +61,34 @@ def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[Ba
     return [moment.statistics() for moment in moments]
 
 
+def scene_ranges(stack: Stack) -> list[BandStatistics]:
+    """Returns, for each modality, least value and spread of its bands over all valid pixels.
+
+    Scaling by them is the min-max scaling to 0..1 of the published network. A band without spread
+    gets spread 1.
+
+    Raises:
+        AllNodataError: A modality has no valid pixel.
+    """
+    lows = [np.full(len(m.chosen), np.inf) for m in stack.modalities]
+    highs = [np.full(len(m.chosen), -np.inf) for m in stack.modalities]
+    for top, height in stack.strips():
+        pixels, valid = stack.read(top, 0, height, stack.grid.shape[1])
+        for n in range(len(lows)):
+            values = pixels[n][:, valid[n]]  # (C, n)
+            lows[n] = np.minimum(lows[n], values.min(axis=1, initial=np.inf))
+            highs[n] = np.maximum(highs[n], values.max(axis=1, initial=-np.inf))
+    for modality, low in zip(stack.modalities, lows, strict=True):
+        if not np.isfinite(low).all():
+            raise AllNodataError(
+                f"Modality '{modality.name}' has no valid pixel.", "Check its nodata value."
+            )
+    return [
+        BandStatistics(low, np.where(high > low, high - low, 1.0))
+        for low, high in zip(lows, highs, strict=True)
+    ]
+
+
 class _Moments:
     """Count, mean and sum of squared deviations, merged batch by batch in float64."""
 

@@ -7,7 +7,7 @@ import torch
 
 from m3amba_geo import __version__
 from m3amba_geo.config import Device, ScanName
-from m3amba_geo.events import Listener, Note
+from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.model import scan
 from m3amba_geo.model.device import choose_device
 
@@ -25,9 +25,11 @@ def prepare(
         torch.set_num_threads(threads)
     chosen = choose_device(device, emit)
     name = scan.choose(backend, chosen)
-    why_not = scan.availability().get("cpu", "")
-    slow = f" (the compiled backend does not run here: {why_not})" if why_not else ""
-    emit(Note(f"Scan backend: {name}{slow}."))
+    emit(Note(f"Scan backend: {name}."))
+    for faster, reason in scan.passed_over(chosen).items():
+        emit(
+            Warned("scan-slow", f"The faster scan backend '{faster}' does not run here: {reason}.")
+        )
     return chosen, name
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from m3amba_geo.errors import CheckpointError
-from m3amba_geo.files import whole
+from m3amba_geo.files import library_error, whole
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,21 @@ def save_checkpoint(
     position: Position,
     groups: Mapping[str, Mapping[str, Tensor]],
 ) -> None:
-    """Writes a checkpoint that is whole or absent; tensors are named `group/name`."""
+    """Writes a checkpoint that is whole or absent; tensors are named `group/name`.
+
+    Raises:
+        OutputError: It can't be written.
+    """
     tensors = {
         f"{group}/{name}": tensor.detach().cpu().contiguous()
         for group, members in groups.items()
         for name, tensor in members.items()
     }
     with whole(path) as scratch:
-        save_file(tensors, scratch, {"position": json.dumps(asdict(position))})
+        try:
+            save_file(tensors, scratch, {"position": json.dumps(asdict(position))})
+        except SafetensorError as error:
+            raise library_error(error, path) from error
 
 
 def load_checkpoint(path: Path, run: str) -> tuple[Position, dict[str, dict[str, Tensor]]]:

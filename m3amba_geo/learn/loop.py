@@ -94,6 +94,7 @@ class _Run:
         checkpoint: Path,
     ) -> None:
         self.model, self.patches, self.config = model, patches, config
+        model.network.recompute = config.recompute
         self.device, self.emit, self.checkpoint = device, emit, checkpoint
         self.precision = choose_precision(config.precision, device, emit)
         self.steps = total_steps(len(patches), config)

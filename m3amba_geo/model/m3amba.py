@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from m3amba_geo.config import NetworkConfig
 from m3amba_geo.model.blocks import CrossBlock, FuseBlock
@@ -61,11 +62,14 @@ class M3amba(nn.Module):
 
     Attributes:
         config: Its shape.
+        recompute: Whether training keeps only what goes in and out of blocks and computes the
+            rest again for the gradients: less memory for a third more time.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         width, bands = config.width, config.bands
         rates = np.linspace(0, config.drop_path, config.depth).tolist()
         adapted = bands if config.embedding else ()
@@ -102,12 +106,17 @@ class M3amba(nn.Module):
             z = torch.stack(guides).sum(0)  # (B, P, P, E)
         for step, fuse in enumerate(self.fusion):
             streams = [
-                blocks[step](s, z)  # type: ignore[index]
+                self._through(blocks[step], s, z)  # type: ignore[index]
                 for blocks, s in zip(self.streams, streams, strict=True)
             ]
-            z = fuse(torch.stack(streams).sum(0))  # (B, P, P, E)
+            z = self._through(fuse, torch.stack(streams).sum(0))  # (B, P, P, E)
         logits = [head(s) for head, s in zip(self.heads, streams, strict=True)]
         return logits, self.fused_head(z)
+
+    def _through(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,6 +1,10 @@
 """What the backend says while it runs, told to the user."""
 
+import time
+
 from ..report import Course
+
+TEXT_EVERY = 5.0  # seconds
 
 
 class Teller:
@@ -10,6 +14,7 @@ class Teller:
         self.course = Course()
         self._feedback = feedback
         self._phase = ""
+        self._told_at = 0.0
         self._tell = {
             "started": self._started,
             "progress": self._progress,
@@ -29,10 +34,12 @@ class Teller:
         self._feedback.pushInfo(f"m3amba-geo {event.text('version')}: {event.text('job')}")
 
     def _progress(self, event):
-        phase = event.text("message") or event.text("phase")
-        if phase != self._phase:
-            self._phase = phase
-            self._feedback.setProgressText(phase)
+        phase, text = event.text("phase"), event.text("message")
+        now = time.monotonic()
+        # Each text is a line of the log: that of every step would flood it.
+        if phase != self._phase or now - self._told_at > TEXT_EVERY:
+            self._phase, self._told_at = phase, now
+            self._feedback.setProgressText(f"{phase}: {text}" if text else phase)
         total = event.number("total")
         if total > 0:
             self._feedback.setProgress(100 * min(event.number("done") / total, 1))

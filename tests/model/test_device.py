@@ -5,6 +5,7 @@ import torch
 
 from m3amba_geo.errors import DeviceUnavailableError
 from m3amba_geo.events import ignore
+from m3amba_geo.model import NetworkConfig, build
 from m3amba_geo.model.device import autocast, choose_device, choose_precision
 
 CPU = torch.device("cpu")
@@ -41,3 +42,20 @@ def test_autocast_changes_matrix_products_only_when_asked():
         assert (a @ a).dtype is torch.bfloat16
     with autocast(CPU, torch.float32):
         assert (a @ a).dtype is torch.float32
+
+
+def test_recomputing_changes_no_gradient():
+    torch.manual_seed(0)
+    network = build(
+        NetworkConfig(bands=(3, 1), classes=2, width=16, depth=2, patch=8, embedding=0)
+    ).train()
+    patches = [torch.randn(2, 3, 8, 8), torch.randn(2, 1, 8, 8)]
+    gradients = []
+    for recompute in (False, True):
+        network.recompute = recompute
+        network.zero_grad()
+        torch.manual_seed(1)  # the same paths dropped
+        logits, fused = network(patches, None)
+        (fused.square().sum() + sum(x.square().sum() for x in logits)).backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))

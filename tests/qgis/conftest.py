@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("fake_backend.py")
 Scene = namedtuple("Scene", "optical height labels")
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 
 def has_qgis():

@@ -1,16 +1,17 @@
 """Takes the pictures of docs/qgis.md in a real QGIS, from the North Carolina scene.
 
-`M3AMBA_DEMO=demo M3AMBA_SHOTS=docs/images xvfb-run qgis --code scripts/qgis_screenshots.py` with
+`M3AMBA_DEMO=demo M3AMBA_SHOTS=docs/images xvfb-run qgis --code tests/qgis/screenshots.py` with
 the plugin installed in the profile, after `make demo`.
 """
 
 import os
+import traceback
 from pathlib import Path
 
-from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
-from qgis.PyQt.QtCore import Qt, QTimer
-from qgis.PyQt.QtWidgets import QApplication, QDialog, QDockWidget, QLineEdit, QTreeView
-from qgis.utils import iface, plugins
+from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QTimer
+from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QLineEdit, QTreeView
+from qgis.utils import iface
 
 DEMO = Path(os.environ["M3AMBA_DEMO"]).absolute()
 SHOTS = Path(os.environ["M3AMBA_SHOTS"]).absolute()
@@ -38,6 +39,7 @@ def load():
     root = project.layerTreeRoot()
     for node in root.findLayers():
         node.setExpanded(node.layer() is layer)
+    iface.setActiveLayer(layer)
     iface.mapCanvas().setExtent(layer.extent())
     iface.mapCanvas().refreshAllLayers()
 
@@ -52,10 +54,12 @@ def toolbox():
 
 
 def dialog(algorithm):
-    """Opens the dialog of an algorithm."""
+    """Opens the dialog of an algorithm, filled in as far as a newcomer would."""
     import processing
 
-    made = processing.createAlgorithmDialog(f"m3amba:{algorithm}")
+    layers = [layer.id() for layer in QgsProject.instance().mapLayersByName("Landsat 10")]
+    usual = {"MODEL": "model.m3amba", "RASTERS": layers} if algorithm == "classify" else {}
+    made = processing.createAlgorithmDialog(f"m3amba:{algorithm}", usual)
     made.resize(1000, 700)
     made.show()
     return made
@@ -64,7 +68,10 @@ def dialog(algorithm):
 def options():
     """Takes the page of settings while the options are open."""
     box = next(w for w in QApplication.topLevelWidgets() if w.objectName() == "QgsOptionsBase")
-    box.resize(900, 520)
+    box.resize(1000, 620)
+    tree = box.findChild(QTreeView, "mOptionsTreeView")
+    tree.scrollTo(tree.currentIndex())
+    tree.parent().parent().setSizes([240, 760])
     QApplication.processEvents()
     shoot(box, "options")
     box.reject()
@@ -80,10 +87,12 @@ def run():
             if dock:
                 dock.hide()
         toolbox()
+        view = iface.layerTreeView()
+        view.setExpanded(view.currentIndex(), True)
         QTimer.singleShot(4000, lambda: (iface.messageBar().clearWidgets(), shoot(window, "map")))
         QTimer.singleShot(5000, take_dialogs)
-    except Exception as error:
-        print(error)
+    except Exception:
+        traceback.print_exc()
         os._exit(1)
 
 

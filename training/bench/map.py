@@ -1,0 +1,129 @@
+"""Whole maps, reading and writing included: `python -m training.bench.map [--pixels N]`.
+
+`classify` with networks of random weights (time does not depend on them) beside a random forest
+and an RBF support vector machine of scikit-learn on the same generated rasters of 66 bands, 700
+training pixels, in one run. The peers write nothing: that is time in their favour.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+from rasterio.windows import Window
+from rich.console import Console
+from rich.table import Table
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from m3amba_geo.bundle import Bundle, Manifest, Scaling, save_bundle
+from m3amba_geo.config import ClassifyConfig, ModalityConfig, NetworkConfig, SceneConfig, Size
+from m3amba_geo.events import ignore
+from m3amba_geo.geo.align import TrainedModality, open_stack
+from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.jobs import classify
+from m3amba_geo.jobs.machine import versions
+from m3amba_geo.model import build
+from training.bench.record import write
+
+BANDS, CLASSES, TRAINING = {"a": 64, "b": 2}, 11, 700
+
+
+@click.command()
+@click.option("--pixels", default=250_000, show_default=True)
+@click.option("--sizes", default="tiny,small", show_default=True)
+def main(pixels: int, sizes: str) -> None:
+    """Measures pixels a second."""
+    side = round(pixels**0.5)
+    rates = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = SceneConfig(
+            tuple(
+                ModalityConfig(m, (_raster(folder / f"{m}.tif", bands, side),))
+                for m, bands in BANDS.items()
+            )
+        )
+        for size in sizes.split(","):
+            model = _model(folder / f"{size}.m3amba", size)  # type: ignore[arg-type]
+            for precision in ("fp32", "bf16"):
+                out = ClassifyConfig(folder / "map.tif", precision=precision, overwrite=True)  # type: ignore[arg-type]
+                seconds = _timed(lambda m=model, o=out: classify.run(m, scene, o, ignore))
+                rates[f"m3amba {size}, {precision}"] = side * side / seconds
+        for peer, seconds in _peers(scene, side).items():
+            rates[peer] = side * side / seconds
+    table = Table(title=f"{side} x {side} pixels, {sum(BANDS.values())} bands")
+    table.add_column("method")
+    table.add_column("pixels/s", justify="right")
+    for method, rate in rates.items():
+        table.add_row(method, f"{rate:,.0f}")
+    Console().print(table)
+    write("map", {"side": side, "bands": sum(BANDS.values()), "pixels_per_second": rates})
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _raster(path: Path, bands: int, side: int) -> Path:
+    rng = np.random.default_rng(bands)
+    profile = {"driver": "GTiff", "height": side, "width": side, "count": bands, "dtype": "int16"}
+    where = {"crs": "EPSG:32632", "transform": Affine(30, 0, 6e5, 0, -30, 5e6)}
+    layout = {"tiled": True, "interleave": "pixel", "compress": "deflate"}
+    with rasterio.open(path, "w", **profile, **where, **layout) as file:
+        for top in range(0, side, 256):
+            rows = min(256, side - top)
+            block = rng.integers(0, 4000, (bands, rows, side), np.int16)
+            file.write(block, window=Window(0, top, side, rows))
+    return path
+
+
+def _model(path: Path, size: Size) -> Path:
+    torch.manual_seed(0)
+    network = NetworkConfig(tuple(BANDS.values()), CLASSES, size=size, embedding=0)
+    manifest = Manifest(
+        network=network,
+        modalities=tuple(TrainedModality(m, (Band(""),) * n) for m, n in BANDS.items()),
+        scaling=tuple(Scaling((2000.0,) * n, (1000.0,) * n) for n in BANDS.values()),
+        legend=tuple(LandCover(c, f"class {c}", "#808080", str(c)) for c in range(1, CLASSES + 1)),
+        guide=None, grids=(), resolution=(30.0, 30.0), split=(), scores={}, settings={},
+        versions=versions(), inputs={}, scan="cpu", created="",
+    )  # fmt: skip
+    save_bundle(path, Bundle(manifest, build(network).eval()))
+    return path
+
+
+def _peers(scene: SceneConfig, side: int) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    features = rng.integers(0, 4000, (TRAINING, sum(BANDS.values()))).astype(np.float32)
+    classes = rng.integers(1, CLASSES + 1, TRAINING)
+    peers = {
+        "random forest, 100 trees": RandomForestClassifier(100, n_jobs=-1, random_state=0),
+        "RBF SVM": make_pipeline(StandardScaler(), SVC()),
+    }
+    found = {}
+    with open_stack(scene, ignore) as stack:
+        for name, peer in peers.items():
+            peer.fit(features, classes)
+
+            def predict(peer=peer) -> None:  # noqa: ANN001
+                for top, height in stack.strips(256):
+                    pixels, _ = stack.read(top, 0, height, side)
+                    peer.predict(np.concatenate(pixels).reshape(len(features[0]), -1).T)
+
+            found[name] = _timed(predict)
+    return found
+
+
+if __name__ == "__main__":
+    main()
