@@ -13,7 +13,7 @@ from shapely.geometry import box
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch loads
 
-from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig  # noqa: E402
+from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
 
 NAMES = ("forest", "meadow", "water")
 HEIGHT, WIDTH = 72, 96

@@ -39,10 +39,10 @@ def info(session: Session, files: tuple[Path, ...]) -> None:
 
 
 def _render(results: "Info", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record, show_rows
+    from m3amba_geo.cli.tables import show_record
 
     found = results.to_json()
     for name, model in found.pop("models", {}).items():
         show_record(console, name, model)
-    for title, rows in found.items():
-        show_rows(console, title, rows)
+    if found:
+        show_record(console, "", found)

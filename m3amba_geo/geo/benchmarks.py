@@ -57,7 +57,7 @@ LABELS = {
 CLASS_NAMES = "hsi.sceneLabels.Materials_Type"
 
 _HSI = ("hsi", "hs", "hsidata", "datahslr", "houston", "hsi.Data")
-_LIDAR = ("lidar", "lidardata", "dsm", "datadsm", "hsi.Lidar[0].z")
+_LIDAR = ("lidar", "lidardata", "dsm", "datadsm", "hsi.Lidar[0].z", "hsi.Lidar.z")
 _SAR = ("sar", "sardata", "datasarhr")
 _URBAN = ("Forest", "Residential area", "Industrial area", "Low plants")
 

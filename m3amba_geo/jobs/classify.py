@@ -12,6 +12,7 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import Env
 from rasterio.windows import Window
 
 from m3amba_geo import __version__
@@ -41,6 +42,8 @@ from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
 
 _TILE_ROWS = 256  # rows that a writer may hold back
+# GDAL would keep a twentieth of the machine's memory full of blocks that are not needed again.
+_CACHE_SHARE = 8
 _RESOLUTION_TOLERANCE = 0.1
 _AGREEMENT = 0.995  # share of equal classes below which bf16 is given up
 
@@ -95,7 +98,8 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         config.batch,
         choose_precision(config.precision, device, emit),
     )
-    with together() as scratch_of, ExitStack() as handles:
+    cache = config.memory * 2**20 // _CACHE_SHARE
+    with Env(GDAL_CACHEMAX=cache), together() as scratch_of, ExitStack() as handles:
         stack = handles.enter_context(open_stack(scene, emit, manifest.modalities))
         _compare_resolution(stack, bundle, emit)
         _settle_precision(stack, predictor, emit)

@@ -16,12 +16,13 @@ from m3amba_geo.assess.picture import map_picture
 from m3amba_geo.assess.report import to_html, to_json
 from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import EvaluateConfig
-from m3amba_geo.errors import NoLabelsError, TrainOverlapError
+from m3amba_geo.errors import ClassMismatchError, NoLabelsError, TrainOverlapError
 from m3amba_geo.events import Artifact, Listener, Metric, Started
 from m3amba_geo.files import check_output, checksum, write_text
 from m3amba_geo.geo.area import used_on
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
-from m3amba_geo.geo.raster import Mask, read_label_raster
+from m3amba_geo.geo.legend import MAX_CODE
+from m3amba_geo.geo.raster import LabelRaster, Mask, read_label_raster
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
 
 _FEW = 0.05  # a test set smaller than this share of the training set decides nothing
@@ -47,7 +48,7 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         if output is not None:
             check_output(output, overwrite=config.overwrite)
     raster = read_label_raster(map_path)
-    predicted = np.where(raster.valid, raster.values, 0).astype(np.uint16)  # (H, W)
+    predicted = _codes(map_path, raster)
     origin = _origin(map_path, config)
     legend = read_legend([config.labels]) if origin is None else origin.legend
     labels = read_labels(config.labels, raster.grid, legend, emit)
@@ -61,6 +62,18 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
             emit(Metric(name, value))
     _write_reports(evaluation, predicted, config, emit)
     return evaluation
+
+
+def _codes(path: Path, raster: LabelRaster) -> NDArray[np.uint16]:
+    """Returns the codes of a map, `(H, W)`; 0 where it has none."""
+    codes = np.where(raster.valid, raster.values, 0)
+    if codes.min() < 0 or codes.max() > MAX_CODE:
+        raise ClassMismatchError(
+            f"{path} holds values from {codes.min()} to {codes.max()}; class codes lie in "
+            f"1..{MAX_CODE}.",
+            "Give a map of class codes; declare the value of pixels without a class as nodata.",
+        )
+    return codes.astype(np.uint16)
 
 
 def _origin(map_path: Path, config: EvaluateConfig) -> Sidecar | None:

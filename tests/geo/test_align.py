@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import CRS, HEIGHT, TRANSFORM, WIDTH, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.errors import NotGeoreferencedWarning
@@ -22,6 +21,7 @@ from m3amba_geo.errors import (
 from m3amba_geo.events import Note, Warned, ignore
 from m3amba_geo.geo.align import TrainedModality, open_stack
 from m3amba_geo.geo.bands import Band
+from tests.conftest import CRS, HEIGHT, TRANSFORM, WIDTH, write_raster
 
 ROWS, COLUMNS = 300, 600  # larger than blocks of the cache and of a warp
 MARGIN = 200

@@ -6,7 +6,6 @@ import zlib
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import CRS, TRANSFORM
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 from odc.geo.geobox import GeoBox
@@ -21,6 +20,7 @@ from m3amba_geo.geo.area import (
     unpack,
     used_on,
 )
+from tests.conftest import CRS, TRANSFORM
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
 GRID = GeoBox((20, 30), TRANSFORM, CRS)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import CRS, TRANSFORM
 from disks import nearly_full, small_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +29,7 @@ from m3amba_geo.geo.maps import (
     style_path,
 )
 from m3amba_geo.geo.raster import open_raster, read_label_raster
+from tests.conftest import CRS, TRANSFORM
 
 LEGEND = (
     LandCover(1, "forest", "#2d6a4f", "1"),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import CRS, TRANSFORM, write_raster
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
@@ -14,6 +13,7 @@ from rasterio.windows import Window
 from m3amba_geo.errors import CRSMissingError, FileMissingError, RasterUnreadableError
 from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.raster import open_raster, read_label_raster, same_place
+from tests.conftest import CRS, TRANSFORM, write_raster
 
 GRID = GeoBox((5, 6), TRANSFORM, CRS)
 COUNTING = np.arange(1, 31, dtype=np.uint8).reshape(1, 5, 6)

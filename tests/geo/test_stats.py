@@ -4,7 +4,6 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from conftest import write_raster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import ignore
 from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.stats import BandStatistics, _Moments, scene_statistics
+from tests.conftest import write_raster
 
 HEIGHT, WIDTH = 300, 40  # more than two strips
 

@@ -55,7 +55,8 @@ def processing(tmp_path_factory):
     from osgeo import gdal
     from qgis.core import QgsApplication
 
-    application = QgsApplication([], False, str(tmp_path_factory.mktemp("profile")))
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    application = QgsApplication([], True, str(tmp_path_factory.mktemp("profile")))
     application.initQgis()
     sys.path.append(QgsApplication.pkgDataPath() + "/python/plugins")
     from processing.core.Processing import Processing

@@ -62,7 +62,7 @@ def gone(pid):
 def test_events_and_results(play):
     report, events, _ = play("success")
     assert [event.name for event in events] == [
-        "started", "progress", "metric", "note", "warning", "artifact", "done",
+        "started", "progress", "metric", "note", "note", "warning", "artifact", "done",
     ]  # fmt: skip
     assert report.ending.status == "done"
 

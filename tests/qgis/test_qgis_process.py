@@ -16,8 +16,8 @@ pytestmark = pytest.mark.qgis
 ROOT = Path(__file__).resolve().parents[2]
 # Debian's wrapper passes an option that the program does not know.
 PROGRAM = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
-DATA = ROOT / "m3amba_geo" / "data" / "nc_landsat"
-BANDS = [DATA / f"lsat7_2000_{band}.tif" for band in (10, 20, 30, 40, 50, 70)]
+NORTH_CAROLINA = ROOT / "m3amba_geo" / "data" / "nc_landsat"
+BANDS = [f"lsat7_2000_{band}.tif" for band in (10, 20, 30, 40, 50, 70)]
 GROUPS = ["vnir"] * 4 + ["swir"] * 2
 NONSENSE = {"PYTHONPATH": "/nonsense", "GDAL_DRIVER_PATH": "/nonsense"}
 
@@ -64,14 +64,20 @@ def result(process):
 
 
 @pytest.fixture(scope="module")
-def mapped(qgis_process, tmp_path_factory):
+def data(tmp_path_factory):
+    """A copy of the shipped scene: QGIS writes its statistics beside rasters that it opens."""
+    return Path(shutil.copytree(NORTH_CAROLINA, tmp_path_factory.mktemp("data") / "nc"))
+
+
+@pytest.fixture(scope="module")
+def mapped(qgis_process, data, tmp_path_factory):
     """The outputs of a short training on the shipped scene, and the map made with it."""
     folder = tmp_path_factory.mktemp("out put")
-    rasters = [f"RASTERS={path}" for path in BANDS]
+    rasters = [f"RASTERS={data / band}" for band in BANDS]
     model, report = folder / "model.m3amba", folder / "report.html"
     trained = qgis_process(
         "run", "m3amba:train", "--", *rasters, f"GROUPS={','.join(GROUPS)}",
-        f"LABELS={DATA / 'landsat96_polygons.shp'}", "FIELD=label", "EPOCHS=1", "GUIDE=none",
+        f"LABELS={data / 'landsat96_polygons.shp'}", "FIELD=label", "EPOCHS=1", "GUIDE=none",
         "DEVICE=cpu", f"MODEL={model}", f"REPORT={report}",
     )  # fmt: skip
     assert result(trained) == {"MODEL": str(model), "REPORT": str(report)}
@@ -139,8 +145,8 @@ def test_a_failure_is_one_of_the_process_too(qgis_process, scene, tmp_path):
     assert "output-folder" in failed.stdout + failed.stderr
 
 
-def test_the_map_lies_on_the_raster(mapped):
-    reference = gdal.Open(str(BANDS[0]))
+def test_the_map_lies_on_the_raster(mapped, data):
+    reference = gdal.Open(str(data / BANDS[0]))
     for path in (mapped["MAP"], mapped["CONFIDENCE"]):
         raster = gdal.Open(path)
         assert (raster.RasterXSize, raster.RasterYSize) == (489, 443)
@@ -160,12 +166,12 @@ def test_the_report_of_the_training(mapped):
     assert "validation" in page.lower()
 
 
-def test_the_map_is_that_of_the_command_line(mapped, real_python, tmp_path):
+def test_the_map_is_that_of_the_command_line(mapped, data, real_python, tmp_path):
     """Trained and mapped by hand with the same options: the same bytes."""
-    rasters = [f"{name}={path}" for name, path in zip(GROUPS, BANDS, strict=True)]
+    rasters = [f"{name}={data / band}" for name, band in zip(GROUPS, BANDS, strict=True)]
     model, out, sure = (tmp_path / name for name in ("model.m3amba", "map.tif", "sure.tif"))
     begin = [real_python, "-I", "-m", "m3amba_geo"]
-    labels = ["--labels", DATA / "landsat96_polygons.shp", "--field", "label"]
+    labels = ["--labels", data / "landsat96_polygons.shp", "--field", "label"]
     short = ["--epochs", "1", "--guide", "none", "--device", "cpu"]
     for command in (
         [*begin, "train", *rasters, *labels, *short, "--out", model],
@@ -209,7 +215,7 @@ def test_set_up_from_nothing(packed, tmp_path):
 
 
 @pytest.mark.skipif("M3AMBA_WHEEL" not in os.environ, reason="M3AMBA_WHEEL names no wheel")
-def test_set_up_of_the_real_backend(packed, tmp_path):
+def test_set_up_of_the_real_backend(packed, data, tmp_path):
     """The wheel that was built here, with all it needs from the package index or its cache."""
     home = tmp_path / "home"
     with zipfile.ZipFile(packed) as archive:
@@ -221,7 +227,7 @@ def test_set_up_of_the_real_backend(packed, tmp_path):
     for arguments in (
         ["plugins", "enable", "m3amba"],
         ["run", "m3amba:setup", "--", f"SOURCE={wheel}", "BUILD=index"],
-        ["run", "m3amba:info", "--", f"RASTERS={BANDS[0]}"],
+        ["run", "m3amba:info", "--", f"RASTERS={data / BANDS[0]}"],
     ):
         ended = subprocess.run(
             [PROGRAM, *arguments],

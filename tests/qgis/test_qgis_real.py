@@ -242,8 +242,10 @@ def test_a_model_chains_training_and_map(processing, scene, tmp_path):
 def test_a_model_stops_where_a_step_fails(processing, scene, tmp_path):
     model = chain(scene, tmp_path / "no folder")
     parameters = {"classify:map": str(tmp_path / "m.tif")}
-    with pytest.raises(QgsProcessingException, match="output-folder"):
-        processing.run(model, parameters, feedback=Listening())
+    feedback = Listening()
+    with pytest.raises(QgsProcessingException):
+        processing.run(model, parameters, feedback=feedback)
+    assert any("[output-folder;" in line for line in feedback.told)
     assert not (tmp_path / "m.tif").exists()
 
 
