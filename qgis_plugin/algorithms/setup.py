@@ -9,7 +9,6 @@ from qgis.core import (
 
 from .. import settings
 from ..backend import BackendMissingError, new_log
-from ..setup.environment import Wish, make
 from ..setup.errors import SetupError
 from ..setup.plan import BUILDS
 from ..translate import tr
@@ -75,6 +74,8 @@ class SetUp(M3ambaAlgorithm):
         Raises:
             QgsProcessingException: It did not succeed; what it had made is gone.
         """
+        from ..setup.environment import Wish, make  # most starts of QGIS need no installer
+
         wish = Wish(
             self.parameterAsFile(parameters, "SOURCE", context),
             self.parameterAsEnumString(parameters, "BUILD", context),

@@ -17,6 +17,9 @@ from m3amba_geo.jobs import classify, train
 from tests.conftest import Place, make_place
 
 
+QUICK_SIZE = (16, 1)
+
+
 @dataclass(frozen=True)
 class Trained:
     """A place, a model of it, its map, and what the jobs told."""
@@ -45,19 +48,20 @@ def quick(folder: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**settings | changes)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _small_network():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(WIDTH_AND_DEPTH, "tiny", (16, 1))
-        yield
+@pytest.fixture
+def small_network(monkeypatch):
+    """Makes `tiny` smaller still."""
+    monkeypatch.setitem(WIDTH_AND_DEPTH, "tiny", QUICK_SIZE)
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, _small_network) -> Trained:
+def trained(tmp_path_factory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     place = make_place(folder)
     train_events, classify_events = [], []
-    trained = train.run([place.scene], quick(folder), train_events.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WIDTH_AND_DEPTH, "tiny", QUICK_SIZE)
+        trained = train.run([place.scene], quick(folder), train_events.append)
     config = ClassifyConfig(
         out=folder / "map.tif",
         confidence=folder / "confidence.tif",

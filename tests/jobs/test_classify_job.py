@@ -105,9 +105,7 @@ def test_a_raster_without_any_place_is_mapped_in_its_pixels(tmp_path, model):
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         scene, _ = rasters(tmp_path, (20, 20), crs=None, transform=None)
     run(model, scene, tmp_path / "map.tif")
-    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
-        crs, transform, shape = place_of(tmp_path / "map.tif")
-    assert (crs, transform, shape) == (None, Affine.identity(), (20, 20))
+    assert place_of(tmp_path / "map.tif") == (None, Affine.identity(), (20, 20))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (1, 60), (60, 1), (16, 16), (17, 200)])
@@ -351,7 +349,7 @@ def assert_agree(codes, others, shares):
 
 @pytest.mark.slow
 def test_two_batch_sizes_agree_on_a_large_map(tmp_path, model):
-    scene, _ = rasters(tmp_path, (400, 500), holes=0.01)
+    scene, _ = rasters(tmp_path, (320, 400), holes=0.01)
     shares = tmp_path / "shares.tif"
     run(model, scene, tmp_path / "map.tif", probabilities=shares)
     for batch in (1, 5):

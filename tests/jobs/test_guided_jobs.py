@@ -11,13 +11,14 @@ import torch
 from safetensors import safe_open
 
 from m3amba_geo.bundle import load_bundle
-from m3amba_geo.config import ClassifyConfig, GuideConfig
+from m3amba_geo.config import WIDTH_AND_DEPTH, ClassifyConfig, GuideConfig
 from m3amba_geo.errors import WeightsUnavailableError
 from m3amba_geo.events import Note, Warned, ignore
 from m3amba_geo.jobs import classify, train
 from tests.conftest import make_place
-from tests.jobs.conftest import quick
+from tests.jobs.conftest import QUICK_SIZE, quick
 
+pytestmark = pytest.mark.usefixtures("small_network")
 TINY = "guided-jobs-tiny"
 
 
@@ -47,7 +48,9 @@ def guided(tmp_path_factory, encoder):
     folder = tmp_path_factory.mktemp("guided")
     place, events = make_place(folder), []
     config = quick(folder, epochs=3, guide=GuideConfig("clip", TINY, encoder))
-    results = train.run([place.scene], config, events.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WIDTH_AND_DEPTH, "tiny", QUICK_SIZE)
+        results = train.run([place.scene], config, events.append)
     return place, results, events
 
 

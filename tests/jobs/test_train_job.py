@@ -27,6 +27,7 @@ from m3amba_geo.jobs import classify, train
 from tests.conftest import CRS, HEIGHT, NAMES, TRANSFORM, WIDTH, make_place, write_raster
 from tests.jobs.conftest import quick
 
+pytestmark = pytest.mark.usefixtures("small_network")
 EVERYTHING = SplitConfig(by="none")
 
 

@@ -136,6 +136,11 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(patches, t
     assert not same(one.weights, other.weights)
 
 
+def test_recomputing_for_less_memory_changes_nothing(patches, tmp_path):
+    one, two = (train(patches, tmp_path, settings(epochs=1, recompute=r)) for r in (False, True))
+    assert same(one.weights, two.weights)
+
+
 def scripted(monkeypatch, scores):
     """Validations that go by a script; returns the weights that each of them looked at."""
     seen = []

@@ -78,7 +78,7 @@ def mapped(qgis_process, data, tmp_path_factory):
     trained = qgis_process(
         "run", "m3amba:train", "--", *rasters, f"GROUPS={','.join(GROUPS)}",
         f"LABELS={data / 'landsat96_polygons.shp'}", "FIELD=label", "EPOCHS=1", "GUIDE=none",
-        "DEVICE=cpu", f"MODEL={model}", f"REPORT={report}",
+        "VALIDATION_SHARE=0", "DEVICE=cpu", f"MODEL={model}", f"REPORT={report}",
     )  # fmt: skip
     assert result(trained) == {"MODEL": str(model), "REPORT": str(report)}
     classified = qgis_process(
@@ -117,14 +117,17 @@ def test_help_is_complete(qgis_process):
 
 
 def test_start_up_costs_less_than_50_ms(qgis_process, packed, tmp_path):
-    """Importing the plugin and registering its provider, in a QGIS that is otherwise ready."""
+    """Importing the plugin and registering its provider, in a QGIS that is otherwise ready.
+
+    Processor time, so that a machine that is busy with other things measures the same.
+    """
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path)
     script = (
         "import sys, time; from qgis.core import QgsApplication; import qgis.PyQt.QtWidgets\n"
         "app = QgsApplication([], False); app.initQgis(); sys.path.insert(0, sys.argv[1])\n"
-        "start = time.perf_counter(); import m3amba; plugin = m3amba.classFactory(None)\n"
-        "plugin.initProcessing(); print((time.perf_counter() - start) * 1000)\n"
+        "start = time.process_time(); import m3amba; plugin = m3amba.classFactory(None)\n"
+        "plugin.initProcessing(); print((time.process_time() - start) * 1000)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     clean = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
@@ -163,7 +166,7 @@ def test_the_style_names_the_classes(mapped):
 def test_the_report_of_the_training(mapped):
     page = Path(mapped["MAP"]).with_name("report.html").read_text(encoding="utf-8")
     assert "forest" in page
-    assert "validation" in page.lower()
+    assert "No label was kept for validation" in page
 
 
 def test_the_map_is_that_of_the_command_line(mapped, data, real_python, tmp_path):
@@ -173,6 +176,7 @@ def test_the_map_is_that_of_the_command_line(mapped, data, real_python, tmp_path
     begin = [real_python, "-I", "-m", "m3amba_geo"]
     labels = ["--labels", data / "landsat96_polygons.shp", "--field", "label"]
     short = ["--epochs", "1", "--guide", "none", "--device", "cpu"]
+    short += ["--validation-share", "0"]
     for command in (
         [*begin, "train", *rasters, *labels, *short, "--out", model],
         [*begin, "classify", model, *rasters, "--device", "cpu", "--out", out,
