@@ -118,23 +118,26 @@ class Predictor:
 
 
 def agreement(stack: Stack, predictor: Predictor) -> float:
-    """Returns the share of pixels whose class is the same in float32, from a few windows.
+    """Returns the share of valid pixels whose class is the same in float32, from a few windows.
 
     The windows lie spread over the raster, wherever the map is wanted, so that two parts of one
-    map are made in one precision.
+    map are made in one precision. Without a valid pixel under them the share is 0.
     """
     patch, reduced = predictor.patch, predictor.precision
     height, width = stack.grid.shape
-    classes = []
+    same: list[Mask] = []
     for down, right in _PROBES:
         top, left = (max(0, int(f * (s - patch))) for f, s in ((down, height), (right, width)))
         pixels, valid = stack.read(top, left, patch, patch)
         patches = [scaled[None] for scaled in predictor.scaled(pixels, valid)]
+        classes = []
         for precision in (reduced, torch.float32):
             predictor.precision = precision
-            classes.append(predictor.shares(patches).argmax(axis=1))
+            classes.append(predictor.shares(patches)[0].argmax(axis=0))
+        same.append((classes[0] == classes[1])[valid_in_all(valid)])
     predictor.precision = reduced
-    return float(np.mean([a == b for a, b in zip(classes[::2], classes[1::2], strict=True)]))
+    tried = np.concatenate(same)
+    return float(tried.mean()) if tried.size else 0.0
 
 
 def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) -> Iterator[Rows]:

@@ -224,5 +224,8 @@ class BackendAlgorithm(M3ambaAlgorithm):
             raise QgsProcessingException(
                 f"{ending.message} {ending.hint} [{ending.code}; {tr('log')}: {log}]"
             )
-        self.finish(ending.results, teller.course, results)
+        try:
+            self.finish(ending.results, teller.course, results)
+        except OSError as error:  # a report of the plugin's own, in a folder that is not there
+            raise QgsProcessingException(str(error)) from error
         return results

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from small import as_they_are, bundle_of, stack_of
 
-from m3amba_geo.errors import NoOverlapError
+from m3amba_geo.errors import NoOverlapError, OutOfMemoryError, RasterUnreadableError
 from m3amba_geo.geo.windows import blend_weights, starts
-from m3amba_geo.infer.predict import CPU_BATCH, Predictor, Region, map_rows, region_of
+from m3amba_geo.infer.predict import (
+    CPU_BATCH,
+    Predictor,
+    Region,
+    agreement,
+    map_rows,
+    region_of,
+)
 from m3amba_geo.model.guided import GuidedM3amba
 
 CPU = torch.device("cpu")
@@ -159,13 +166,13 @@ def test_strips_of_whole_rows_are_the_same_to_the_last_bit():
 
 
 def test_batches_and_parts_agree_class_for_class():
-    stack, valid = scene((120, 130))
+    stack, valid = scene((72, 80))
     shares, _ = mapped(stack, model(), whole(stack))
     sure = np.diff(np.sort(shares, axis=0)[-2:], axis=0)[0] >= 1e-5
     others = [mapped(stack, model(batch), whole(stack))[0] for batch in (1, 5, 64)]
     tiled = np.zeros_like(shares)
-    for top, left in np.ndindex(3, 4):
-        region = Region(top * 40, left * 33, (top + 1) * 40, min((left + 1) * 33, 130))
+    for top, left in np.ndindex(3, 3):
+        region = Region(top * 24, left * 30, (top + 1) * 24, min((left + 1) * 30, 80))
         tiled[:, region.top : region.bottom, region.left : region.right], _ = mapped(
             stack, model(), region
         )
@@ -174,6 +181,71 @@ def test_batches_and_parts_agree_class_for_class():
         differ = (other.argmax(axis=0) != shares.argmax(axis=0)) & valid
         assert not (differ & sure).any()
         assert differ.sum() <= 10 * valid.sum() / 1e6
+
+
+def test_a_map_may_be_given_up_and_errors_of_reading_come_through(monkeypatch):
+    stack, _ = scene((60, 60))
+    rows = map_rows(stack, Plain(), 6, whole(stack))
+    next(rows)
+    rows.close()
+    read, count = stack.read, []
+
+    def fail_later(*window):
+        count.append(window)
+        if len(count) == 5:
+            raise RasterUnreadableError("the file ends here")
+        return read(*window)
+
+    monkeypatch.setattr(stack, "read", fail_later)
+    with pytest.raises(RasterUnreadableError):
+        list(map_rows(stack, Plain(), 6, whole(stack)))
+
+
+def short_of_memory(predictor, most):
+    """Makes a predictor fail on batches above `most`, as a device without memory does."""
+    shares = predictor._shares
+
+    def fail(patches):
+        if len(patches[0]) > most:
+            raise torch.OutOfMemoryError
+        return shares(patches)
+
+    predictor._shares = fail
+    return predictor
+
+
+def test_batches_are_halved_where_memory_runs_out():
+    stack, _ = scene((20, 60))
+    expected, _ = mapped(stack, model(2), whole(stack))
+    predictor = short_of_memory(model(9), 2)
+    found, _ = mapped(stack, predictor, whole(stack))
+    assert predictor.batch == 2
+    assert np.allclose(found, expected, atol=1e-5)
+    with pytest.raises(OutOfMemoryError, match="One patch of 8 pixels"):
+        mapped(stack, short_of_memory(model(9), 0), whole(stack))
+
+
+@pytest.mark.parametrize("shape", [(70, 50), (5, 5)])
+def test_agreement_compares_precisions_and_leaves_the_predictor_as_it_was(shape):
+    stack, _ = scene(shape)
+    predictor = model()
+    assert agreement(stack, predictor) == 1
+    shares = predictor._shares
+
+    def shuffled(patches):
+        found = shares(patches)
+        return found if predictor.precision is torch.float32 else np.roll(found, 1, axis=1)
+
+    predictor._shares = shuffled
+    predictor.precision = torch.bfloat16
+    # Pixels outside the raster or without data, all alike, do not count.
+    assert agreement(stack, predictor) == 0
+    assert predictor.precision is torch.bfloat16
+
+
+def test_without_a_pixel_to_try_nothing_is_known_to_agree():
+    stack, _ = scene((30, 30), holes=1.1)
+    assert agreement(stack, model()) == 0
 
 
 def test_evaluation_mode_without_gradients():

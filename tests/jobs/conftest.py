@@ -16,7 +16,6 @@ from m3amba_geo.config import (
 from m3amba_geo.jobs import classify, train
 from tests.conftest import Place, make_place
 
-
 QUICK_SIZE = (16, 1)
 
 

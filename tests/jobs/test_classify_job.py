@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import torch
 from affine import Affine
 from rasterio.crs import CRS as RasterioCRS
 from small import bundle_of
@@ -392,6 +393,25 @@ def test_outputs_are_checked_before_work(tmp_path, model):
     assert out.read_text() == "mine"
     run(model, scene, out, overwrite=True)
     assert read(out).shape == (20, 20)
+
+
+def test_a_stride_that_leaves_gaps_is_refused(tmp_path, model):
+    scene, _ = rasters(tmp_path, (40, 40))
+    with pytest.raises(UsageError, match="leaves gaps"):
+        run(model, scene, tmp_path / "map.tif", stride=PATCH + 1)
+    run(model, scene, tmp_path / "map.tif", stride=PATCH)
+    assert (read(tmp_path / "map.tif") > 0).all()
+
+
+def test_a_precision_that_changes_the_map_is_given_up_loudly(tmp_path, model, monkeypatch):
+    scene, _ = rasters(tmp_path, (40, 40))
+    run(model, scene, tmp_path / "map.tif")
+    monkeypatch.setattr(classify, "choose_precision", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(classify, "agreement", lambda *_: 0.9)
+    events = []
+    run(model, scene, tmp_path / "again.tif", events.append)
+    assert "precision" in {event.code for event in events if isinstance(event, Warned)}
+    assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "map.tif").read_bytes()
 
 
 def test_memory_that_can_not_do_is_refused_with_what_would_do(tmp_path, model):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from scipy.ndimage import distance_transform_cdt
 from small import bundle_of, legend_of
 
 from m3amba_geo.bundle import load_bundle, save_bundle
@@ -40,8 +41,8 @@ def used(trained):
     return area.used
 
 
-def code_raster(folder, codes, names=NAMES):
-    path = write_raster(folder / "truth.tif", codes[None].astype(np.uint8))
+def code_raster(folder, codes, names=NAMES, **options):
+    path = write_raster(folder / "truth.tif", codes[None].astype(np.uint8), **options)
     with rasterio.open(path, "r+") as file:
         file.update_tags(1, **{f"CLASS_{code}": name for code, name in enumerate(names, 1)})
     return LabelConfig(path)
@@ -149,6 +150,18 @@ def test_a_map_of_a_part_leaves_the_same_pixels_out(trained, labels, tmp_path):
     assert found.training == (here & used(trained) & (truth > 0)).sum()
 
 
+def test_a_part_of_a_map_without_a_crs_leaves_them_out_too(trained, labels, tmp_path):
+    codes = read(trained.map)[9:60, :70]
+    transform = TRANSFORM @ Affine.translation(0, 9)
+    path = write_raster(tmp_path / "part.tif", codes[None], crs=None, transform=transform, nodata=0)
+    truth = np.where(polygons(labels) > 0, trained.place.truth, 0)[9:60, :70]
+    config = EvaluateConfig(
+        code_raster(tmp_path, truth, crs=None, transform=transform), model=trained.model
+    )
+    found = evaluate.run(path, config, ignore)
+    assert found.training == (used(trained)[9:60, :70] & (truth > 0)).sum() > 0
+
+
 def test_on_another_grid_doubt_goes_against_the_score(trained, labels, tmp_path):
     codes = np.repeat(np.repeat(read(trained.map), 2, 0), 2, 1)[3:, 3:]  # half the pixel, shifted
     transform = TRANSFORM @ Affine.scale(0.5) @ Affine.translation(3, 3)
@@ -158,6 +171,25 @@ def test_on_another_grid_doubt_goes_against_the_score(trained, labels, tmp_path)
     labelled = np.repeat(np.repeat(polygons(labels) > 0, 2, 0), 2, 1)[3:, 3:]
     assert found.training >= (fine & labelled).sum()
     assert found.accuracy.pixels > 0
+
+
+def test_an_accuracy_of_the_neighbourhood_alone_is_said_to_be_one(trained, tmp_path):
+    near = distance_transform_cdt(~used(trained), "chessboard")
+    codes = np.where(near < 8, trained.place.truth, trained.place.truth % 3 + 1)  # wrong afar
+    path = write_raster(tmp_path / "map.tif", codes[None].astype(np.uint8), nodata=0)
+
+    def scored(where):
+        labels = code_raster(tmp_path, np.where(where, trained.place.truth, 0))
+        return evaluate.run(path, EvaluateConfig(labels, model=trained.model), ignore)
+
+    both = scored(near > 0)
+    assert both.separated.overall == 0 < both.accuracy.overall
+    assert any("expect the lower one elsewhere" in note for note in both.notes)
+    close = scored((near > 0) & (near < 8))
+    assert (close.separated, close.accuracy.overall) == (None, 1)
+    assert any("No scored pixel lies 8 pixels" in note for note in close.notes)
+    few = scored(used(trained) | (near == 20))
+    assert any(f"{few.training:,} trained the model" in note for note in few.notes)
 
 
 def test_reports(trained, labels, tmp_path):

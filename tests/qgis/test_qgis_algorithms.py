@@ -158,6 +158,11 @@ def test_training_is_handed_over_and_told(run, training, scene, tmp_path):
     assert "Flächen" in page
 
 
+def test_a_report_that_can_not_be_written_is_a_failure(run, training, tmp_path):
+    report = tmp_path / "no folder" / "report.html"
+    assert "No such file" in run("train", {**training, "REPORT": str(report)}).failure
+
+
 def test_what_is_left_out_is_left_to_the_backend(run, training):
     arguments = run("train", training).arguments()
     assert not {"--epochs", "--field", "--seed", "--legend", "--gap"} & set(arguments)

@@ -117,7 +117,7 @@ def test_help_is_complete(qgis_process):
 
 
 def test_start_up_costs_less_than_50_ms(qgis_process, packed, tmp_path):
-    """Importing the plugin and registering its provider, in a QGIS that is otherwise ready.
+    """Importing the plugin and registering its provider, where QGIS has loaded Processing.
 
     Processor time, so that a machine that is busy with other things measures the same.
     """
@@ -126,6 +126,8 @@ def test_start_up_costs_less_than_50_ms(qgis_process, packed, tmp_path):
     script = (
         "import sys, time; from qgis.core import QgsApplication; import qgis.PyQt.QtWidgets\n"
         "app = QgsApplication([], False); app.initQgis(); sys.path.insert(0, sys.argv[1])\n"
+        "sys.path.append(app.pkgDataPath() + '/python/plugins')\n"
+        "from processing.core.Processing import Processing; Processing.initialize()\n"
         "start = time.process_time(); import m3amba; plugin = m3amba.classFactory(None)\n"
         "plugin.initProcessing(); print((time.process_time() - start) * 1000)\n"
     )
