@@ -30,7 +30,13 @@ from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
 from m3amba_geo.model import build
-from m3amba_geo.model.guide import ClipGuide, Encoder, load_encoder, load_encoder_by_identity
+from m3amba_geo.model.guide import (
+    ClipGuide,
+    Encoder,
+    GuideIdentity,
+    load_encoder,
+    load_encoder_by_identity,
+)
 from m3amba_geo.model.guided import GuidedM3amba
 
 
@@ -103,13 +109,15 @@ def run(
         patches = Patches(_labelled(opened, legend), statistics, network.patch)
         checkpoint = config.out.with_name(config.out.name + ".checkpoint")
         inputs = _inputs(scenes)
+        scaling = tuple(_to_scaling(s) for s in statistics)
+        identity = None if encoder is None else encoder.identity
         fitted = fit(
             model,
             patches,
             config,
             device,
             emit,
-            run=_digest(config, network, inputs, opened),
+            run=_digest(config, network, scaling, identity, inputs, opened),
             checkpoint=checkpoint,
             resume=resume,
         )
@@ -117,9 +125,9 @@ def run(
         manifest = Manifest(
             network=network,
             modalities=_modalities(opened[0].stack),
-            scaling=tuple(_to_scaling(s) for s in statistics),
+            scaling=scaling,
             legend=legend,
-            guide=None if encoder is None else encoder.identity,
+            guide=identity,
             grids=tuple(GridRecord.of(scene.stack.grid) for scene in opened),
             resolution=_resolution(opened[0].stack),
             split=_split_in_words(opened, config),
@@ -132,8 +140,8 @@ def run(
             licence=config.licence,
         )
         areas = tuple(_area(scene) for scene in opened)
-        guide = {} if model.guide is None else model.guide.state_dict()
-        save_bundle(config.out, Bundle(manifest, model.network, guide, areas))
+        embeddings = {} if model.guide is None else model.guide.state_dict()
+        save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas))
     checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
@@ -354,6 +362,8 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 def _digest(
     config: TrainConfig,
     network: NetworkConfig,
+    scaling: Sequence[Scaling],
+    guide: GuideIdentity | None,
     inputs: Mapping[str, str],
     scenes: Sequence[_Scene],
 ) -> str:
@@ -362,6 +372,10 @@ def _digest(
     what = {
         "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),
+        "scaling": [
+            asdict(modality) for modality in scaling
+        ],  # a model to start from brings its own
+        "guide": "" if guide is None else guide.sha256,
         "inputs": dict(inputs),
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())

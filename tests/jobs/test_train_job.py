@@ -131,6 +131,16 @@ def test_an_interrupted_run_is_taken_up_and_ends_the_same(trained, tmp_path):
     assert files(tmp_path) == before | {"model.m3amba"}
 
 
+def test_a_run_that_began_with_a_model_is_not_taken_up_without_it(trained, tmp_path):
+    place = make_place(tmp_path, seed=3)
+    config = quick(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train.run([place.scene], config, stop_after(9), init=trained.model)
+    with pytest.raises(CheckpointError, match="other data, labels or settings"):
+        train.run([place.scene], config, ignore, resume=True)  # its scaling would be another
+    train.run([place.scene], config, ignore, resume=True, init=trained.model)
+
+
 def test_without_an_interruption_there_is_nothing_to_resume(place, tmp_path):
     with pytest.raises(CheckpointError, match="no unfinished"):
         train.run([place.scene], brief(tmp_path), ignore, resume=True)
