@@ -222,7 +222,8 @@ class ClassifyConfig:
         mask: Raster on the same grid; 0 and nodata are left out of the map.
         stride: Pixels between windows; smaller is smoother and slower.
         batch: Windows a step; None chooses for the device.
-        memory: Working memory for pixels in MiB; bounds the rows handled at once.
+        memory: Working memory for pixels in MiB: an eighth of it caches blocks of the rasters, and
+            rows too wide for it are refused before work begins.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
         overwrite: Whether existing outputs may be replaced.

@@ -14,6 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 from torch import Tensor, nn
 
 from m3amba_geo.config import TrainConfig
+from m3amba_geo.errors import CheckpointError
 from m3amba_geo.events import Listener, Metric, Note, Progress
 from m3amba_geo.geo.windows import blend_weights
 from m3amba_geo.learn.checkpoint import (
@@ -264,12 +265,18 @@ class _Run:
 
     def _take_up(self) -> None:
         self.position, groups = load_checkpoint(self.checkpoint, self.position.run)
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(groups["weights"][name])
-                self.average[name].copy_(groups["average"][name])
-        self.best = {n: t.to(self.device) for n, t in groups["best"].items()}
-        restore_optimizer(self.optimizer, self.parameters, groups["moments"])
+        try:
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(groups["weights"][name])
+                    self.average[name].copy_(groups["average"][name])
+            self.best = {n: groups["best"][n].to(self.device) for n in self.parameters}
+            restore_optimizer(self.optimizer, self.parameters, groups["moments"])
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"The checkpoint {self.checkpoint} is damaged: {error}",
+                "Delete it and start anew.",
+            ) from error
         self.schedule.last_epoch = self.position.step
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._rate(self.position.step)

@@ -276,3 +276,15 @@ def test_a_cut_checkpoint_is_refused(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(path, "run")
+
+
+def test_a_checkpoint_that_lacks_weights_is_damaged(patches, tmp_path):
+    with pytest.raises(Interrupted):
+        train(patches, tmp_path, emit=stop_after(7))
+    path = tmp_path / "checkpoint"
+    position, groups = load_checkpoint(path, "run")
+    groups["average"].popitem()
+    save_checkpoint(path, position, groups)
+    with pytest.raises(CheckpointError, match="damaged") as caught:
+        train(make_patches(), tmp_path, resume=True)
+    assert "anew" in caught.value.hint
