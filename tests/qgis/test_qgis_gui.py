@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from qgis.core import QgsApplication
 from qgis.gui import QgsFileWidget, QgsMessageBar
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QLabel, QPushButton
 
@@ -81,8 +82,16 @@ class Signals(QObject):
     initializationCompleted = pyqtSignal()
 
 
-def test_a_window_offers_the_set_up_once(processing, no_variable, monkeypatch):
-    signals, bar, pages = Signals(), QgsMessageBar(), []
+@pytest.fixture
+def bar(processing):
+    """A message bar that ends before its application does: left to Python it would crash there."""
+    bar = QgsMessageBar()
+    yield bar
+    sip.delete(bar)
+
+
+def test_a_window_offers_the_set_up_once(bar, no_variable, monkeypatch):
+    signals, pages = Signals(), []
     iface = SimpleNamespace(
         initializationCompleted=signals.initializationCompleted,
         messageBar=lambda: bar,
