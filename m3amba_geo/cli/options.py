@@ -154,7 +154,7 @@ def config_option() -> Decorator:
 
 
 def program_options() -> Decorator:
-    """How another program runs a command (design/backend-protocol.md)."""
+    """How another program runs a command (docs/backend-protocol.md)."""
     return together(
         click.option(
             "--json",
