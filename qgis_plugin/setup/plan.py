@@ -18,7 +18,7 @@ Build = Literal["auto", "cpu", "gpu", "index"]
 BUILDS: tuple[Build, ...] = ("auto", "cpu", "gpu", "index")
 
 GIB = 2**30
-# For torch 2.15 on Linux: disk of the CUDA build as installed, rounded up; the others are estimates.
+# torch 2.15 on Linux: disk of the CUDA build as installed, rounded up; the rest are estimates.
 _SIZES = {"cpu": (0.6 * GIB, 1.8 * GIB), "gpu": (3.2 * GIB, 6.5 * GIB)}
 _UNPACKED = 4  # a folder of wheels grows by no more than this
 _LEAST = 0.3 * GIB
