@@ -34,7 +34,7 @@ _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _WARM_UP = 0.05  # of all steps
-_REHEARSAL = 3  # steps until time and memory are foreseeable
+_REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class _Run:
     def fit(self, resume: bool) -> Fitted:
         if resume:
             self._take_up()
+        self._foresee()
         interval = max(1, self.steps // _VALIDATIONS)
-        started, first = time.monotonic(), self.position.step
         while self.position.step < self.steps and self.position.misses < self.config.patience:
             step = self.position.step
             loss = self._step(step)
@@ -129,10 +129,6 @@ class _Run:
                 self._validate()
                 self._save()
             self._report(loss)
-            if step == first:
-                started = time.monotonic()  # the first step compiles and warms up
-            elif step == first + _REHEARSAL:
-                self._foresee((time.monotonic() - started) / _REHEARSAL)
         scores = self._final_scores()
         return Fitted(self.best, scores, self.position.step, self.position.best_step)
 
@@ -143,15 +139,7 @@ class _Run:
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
 
     def _step(self, step: int) -> float:
-        # Seeded by the step, so that a run that is taken up drops the same paths.
-        torch.manual_seed(self.config.seed * 1_000_003 + step)
-        self.model.train()
-        batch = self.patches.batch(step, self.config).to(self.device)
-        with autocast(self.device, self.precision):
-            logits, fused = self.model(batch.patches)
-        loss = self.objective(logits, fused, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self._gradients(step)
         nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
         self.schedule.step()
@@ -161,6 +149,18 @@ class _Run:
             list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
         )
         return float(loss.detach())
+
+    def _gradients(self, step: int) -> Tensor:
+        # Seeded by the step, so that a run that is taken up drops the same paths.
+        torch.manual_seed(self.config.seed * 1_000_003 + step)
+        self.model.train()
+        batch = self.patches.batch(step, self.config).to(self.device)
+        with autocast(self.device, self.precision):
+            logits, fused = self.model(batch.patches)
+        loss = self.objective(logits, fused, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss
 
     def _validate(self) -> None:
         if not self.windows:  # nothing to choose by: the latest is kept
@@ -240,13 +240,19 @@ class _Run:
             )
         )
 
-    def _foresee(self, seconds: float) -> None:
+    def _foresee(self) -> None:
+        """Tells time and memory before training starts, from gradients that change nothing."""
+        seconds = 0.0
+        for _ in range(_REHEARSALS):
+            started = time.monotonic()
+            self._gradients(self.position.step)
+            seconds = time.monotonic() - started
         minutes = math.ceil(seconds * (self.steps - self.position.step) / 60)
         memory = psutil.Process().memory_info().rss / 2**30
         self.emit(
             Note(
                 f"{seconds:.2f} s a step; the remaining {self.steps - self.position.step} steps "
-                f"take {minutes} min at most; {memory:.1f} GiB of memory in use."
+                f"take about {minutes} min; {memory:.1f} GiB of memory in use."
             )
         )
 
