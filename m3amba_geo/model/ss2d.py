@@ -32,7 +32,9 @@ class DepthwiseConv(nn.Conv2d):
 
 
 class StepSize(nn.Module):
-    """Step sizes before softplus: `W_k dt + b_k` for each direction.
+    """From low rank to step sizes before softplus, `W_k dt + b_k` for each direction.
+
+    The parameters alone: the scan works them out where it needs them.
 
     The bias is the inverse softplus of a log-uniform draw in [0.001, 0.1], floored at 1e-4; the
     weight is uniform in +-R^-1/2 (Gu and Dao 2023; network.md, section 7).
@@ -45,14 +47,6 @@ class StepSize(nn.Module):
         low, high = math.log(1e-3), math.log(1e-1)
         step = torch.exp(torch.rand(DIRECTIONS, inner) * (high - low) + low).clamp(min=1e-4)
         self.bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))
-
-    def forward(self, low_rank: Tensor) -> Tensor:
-        """`(B, H, W, K, R) -> (K, B, H, W, I)`."""
-        # The bias rides along as one more column: added by `baddbmm` it costs a pass over memory.
-        rows = F.pad(low_rank.permute(3, 0, 1, 2, 4), (0, 1), value=1.0)  # (K, B, H, W, R+1)
-        weight = torch.cat([self.weight, self.bias[..., None]], dim=2)  # (K, I, R+1)
-        steps = torch.bmm(rows.flatten(1, 3), weight.transpose(1, 2))  # (K, BHW, I)
-        return steps.view(*rows.shape[:4], -1)  # (K, B, H, W, I)
 
 
 class DirectionalProjection(nn.Module):
@@ -95,7 +89,8 @@ class SS2D(nn.Module):
         x, gate = self.in_proj(x).chunk(2, dim=-1)  # (B, H, W, I) each
         u = self.conv(x)
         dt, b, c = self.x_proj(u).split(self.sizes, dim=-1)  # (B, H, W, K, R or S)
-        y = cross_scan(u, self.step(dt), -torch.exp(self.A_log), b, c, self.D)
+        steps = (dt, self.step.weight, self.step.bias)
+        y = cross_scan(u, *steps, -torch.exp(self.A_log), b, c, self.D)  # (B, H, W, I)
         return self.out_proj(self.out_norm(y) * F.silu(gate))  # (B, H, W, E)
 
 
@@ -129,5 +124,6 @@ class CrossSS2D(nn.Module):
         v = self.conv(F.linear(z, self.in_proj.weight[:inner]))  # (B, H, W, I); z needs no gate
         dt, c = self.x_proj(u).split(self.sizes, dim=-1)  # (B, H, W, K, R), (B, H, W, K, S)
         decay = -(torch.exp(self.A_log_x) + torch.exp(self.A_log_z)) / 2  # (K, I, S)
-        y = cross_scan(u, self.step(dt), decay, self.z_proj(v), c, self.D)
+        steps = (dt, self.step.weight, self.step.bias)
+        y = cross_scan(u, *steps, decay, self.z_proj(v), c, self.D)  # (B, H, W, I)
         return self.out_proj(self.out_norm(y) * F.silu(gate))  # (B, H, W, E)

@@ -9,7 +9,7 @@ from m3amba_geo.errors import ScanUnavailableError
 from m3amba_geo.model import scan
 from m3amba_geo.model.scan import cpu, reference
 
-NAMES = ("u", "dt", "A", "B", "C", "D")
+NAMES = ("u", "dt", "weight", "bias", "A", "B", "C", "D")
 K = 4
 
 compiled = pytest.mark.skipif(bool(cpu.why_not()), reason=cpu.why_not() or "usable")
@@ -19,6 +19,7 @@ sizes = st.tuples(
     st.integers(1, 9),  # W
     st.sampled_from([1, 5, 16, 19, 48, 150]),  # I: below, at and above one vector; two groups
     st.sampled_from([1, 2, 7, 16]),  # S
+    st.sampled_from([1, 3, 24]),  # R
 )
 
 
@@ -29,7 +30,7 @@ def _auto():
 
 
 def inputs(size, seed=0, dtype=torch.float32):
-    batch, height, width, channels, states = size
+    batch, height, width, channels, states, rank = size
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -37,7 +38,9 @@ def inputs(size, seed=0, dtype=torch.float32):
 
     return [
         normal(batch, height, width, channels),
-        normal(K, batch, height, width, channels) * 2 - 2,
+        normal(batch, height, width, K, rank),
+        normal(K, channels, rank) * 2 * rank**-0.5,
+        normal(K, channels) - 2,
         -torch.exp(normal(K, channels, states)),
         normal(batch, height, width, K, states),
         normal(batch, height, width, K, states),
@@ -45,7 +48,7 @@ def inputs(size, seed=0, dtype=torch.float32):
     ]
 
 
-def naive(u, dt, A, B, C, D):
+def naive(u, dt, weight, bias, A, B, C, D):
     """Token by token, position by position, straight from the equations."""
     batch, height, width, channels = u.shape
     rows = [(i, j) for i in range(height) for j in range(width)]
@@ -54,7 +57,8 @@ def naive(u, dt, A, B, C, D):
     for k, places in enumerate((rows, columns, rows[::-1], columns[::-1])):
         h = torch.zeros(batch, channels, A.shape[-1], dtype=u.dtype)
         for i, j in places:
-            delta = torch.logaddexp(dt[k, :, i, j], torch.zeros((), dtype=u.dtype))[..., None]
+            step = dt[:, i, j, k] @ weight[k].T + bias[k]
+            delta = torch.logaddexp(step, torch.zeros((), dtype=u.dtype))[..., None]
             inflow = delta * B[:, i, j, k, None, :] * u[:, i, j, :, None]
             h = torch.exp(delta * A[k]) * h + inflow
             y[:, i, j] += (h * C[:, i, j, k, None, :]).sum(-1) + D[k] * u[:, i, j]
@@ -79,7 +83,7 @@ def assert_agrees(tensors):
         assert distance(x, truth) <= (1e-5 if name == "y" else 1e-4), name
 
 
-@pytest.mark.parametrize("size", [(2, 3, 5, 4, 3), (1, 7, 6, 2, 1), (1, 1, 40, 3, 2)])
+@pytest.mark.parametrize("size", [(2, 3, 5, 4, 3, 2), (1, 7, 6, 2, 1, 1), (1, 1, 40, 3, 2, 4)])
 def test_reference_is_the_recurrence(size):
     tensors = inputs(size, dtype=torch.float64)
     weight = torch.randn(tensors[0].shape, dtype=torch.float64)
@@ -98,45 +102,46 @@ def test_compiled_agrees(size, seed):
 
 @compiled
 def test_long_memory_over_many_blocks():
-    tensors = inputs((1, 37, 41, 16, 3))
-    tensors[1] -= 4
-    tensors[2] *= 0.01
+    tensors = inputs((1, 37, 41, 16, 3, 2))
+    tensors[3] -= 4
+    tensors[4] *= 0.01
     assert_agrees(tensors)
 
 
 @compiled
 def test_strided_views():
-    tensors = inputs((2, 5, 6, 20, 4))
+    tensors = inputs((2, 5, 6, 20, 4, 3))
     packed = torch.randn(2, 5, 6, K, 11)
-    tensors[3], tensors[4] = packed[..., 3:7], packed[..., 7:]
+    tensors[1], tensors[5], tensors[6] = packed.split([3, 4, 4], -1)
     tensors[0] = tensors[0].transpose(1, 2).contiguous().transpose(1, 2)
     assert_agrees(tensors)
 
 
 @compiled
 def test_extreme_inputs_stay_finite_and_right():
-    tensors = inputs((1, 4, 5, 16, 2))
-    tensors[1][:, :, ::2] = 80.0
-    tensors[1][:, :, 1::2] = -80.0
-    tensors[2][:, ::2] = -1e4
-    tensors[2][:, 1::2] = -1e-4
-    tensors[2][:, 0] = -0.0
+    tensors = inputs((1, 4, 5, 16, 2, 1))
+    tensors[1][:, ::2] = 80.0
+    tensors[1][:, 1::2] = -80.0
+    tensors[2][:] = 1.0
+    tensors[4][:, ::2] = -1e4
+    tensors[4][:, 1::2] = -1e-4
+    tensors[4][:, 0] = -0.0
     weight = torch.ones_like(tensors[0])
     assert all(x.isfinite().all() for x in value_and_gradients(cpu.cross_scan, tensors, weight))
     assert_agrees(tensors)
 
 
 @compiled
-@pytest.mark.parametrize("which", range(6))
+@pytest.mark.parametrize("which", range(8))
 def test_nan_is_not_swallowed(which):
-    tensors = inputs((1, 3, 3, 16, 2))
+    tensors = inputs((1, 3, 3, 16, 2, 2))
     tensors[which].view(-1)[0] = torch.nan
     assert cpu.cross_scan(*tensors).isnan().any()
 
 
 @compiled
 def test_bitwise_the_same_for_any_number_of_threads():
-    tensors = inputs((2, 9, 7, 200, 5))
+    tensors = inputs((2, 9, 7, 200, 5, 3))
     weight = torch.randn(tensors[0].shape)
     before, results = torch.get_num_threads(), []
     try:
@@ -151,15 +156,32 @@ def test_bitwise_the_same_for_any_number_of_threads():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_dtype_comes_back(dtype):
-    tensors = inputs((1, 3, 4, 8, 2), dtype=dtype)
+    tensors = inputs((1, 3, 4, 8, 2, 3), dtype=dtype)
     y = scan.cross_scan(*tensors)
     assert y.dtype == dtype
     expected = reference.cross_scan(*(x.double() for x in tensors))
     assert distance(y, expected) < {torch.float64: 1e-12, torch.float32: 1e-5}.get(dtype, 1e-2)
 
 
+@compiled
+def test_bf16_is_read_and_written_and_only_rounded():
+    tensors = inputs((2, 5, 7, 40, 3, 2))
+    tensors[0] = tensors[0].bfloat16()
+    weight = torch.randn(tensors[0].shape).bfloat16().float()
+    found = value_and_gradients(cpu.cross_scan, tensors, weight)
+    tensors[0] = tensors[0].float()
+    expected = value_and_gradients(cpu.cross_scan, tensors, weight)
+    assert torch.equal(found[0], expected[0].bfloat16())
+    assert torch.equal(found[1], expected[1].bfloat16())
+    for x, truth in zip(found[2:], expected[2:], strict=True):
+        torch.testing.assert_close(x, truth)
+    tensors[0][0, 0, 0, :3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    extreme = cpu.cross_scan(tensors[0].bfloat16(), *tensors[1:])
+    assert torch.equal(extreme.isnan(), cpu.cross_scan(*tensors).bfloat16().isnan())
+
+
 def test_autocast_leaves_the_states_alone():
-    tensors = inputs((1, 3, 4, 8, 2))
+    tensors = inputs((1, 3, 4, 8, 2, 3))
     with torch.autocast("cpu", torch.bfloat16):
         inside = reference.cross_scan(*tensors), scan.cross_scan(*tensors)
     assert distance(inside[1], reference.cross_scan(*(x.double() for x in tensors))) < 1e-5
@@ -172,7 +194,7 @@ def test_choice_is_installed(monkeypatch):
         monkeypatch.setitem(
             scan._BACKENDS, name, lambda *x, n=name, f=function: used.append(n) or f(*x)
         )
-    tensors = inputs((1, 2, 2, 3, 1))
+    tensors = inputs((1, 2, 2, 3, 1, 1))
     for name in ("auto", "reference", "cpu"):
         assert scan.choose(name, torch.device("cpu")) == {"auto": "cpu"}.get(name, name)
         scan.cross_scan(*tensors)

@@ -21,7 +21,8 @@ from m3amba_geo.model.scan import mamba_ssm, reference, triton
 
 ROOT = Path(__file__).parents[2]
 K = 4
-NAMES = ("y", "u", "dt", "A", "B", "C", "D")
+NAMES = ("y", "u", "dt", "weight", "bias", "A", "B", "C", "D")
+RANK = 3
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 
 has_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
@@ -45,20 +46,23 @@ def small(monkeypatch):
 
 
 def inputs(size, dtype=torch.float32, device="cpu"):
-    """B and C are strided views, as the network makes them."""
+    """dt, B and C are strided views, as the network makes them."""
     batch, height, width, channels, states = size
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape):
         return torch.randn(*shape, generator=generator).to(device)
 
-    packed = normal(batch, height, width, K, 2 * states + 3).to(dtype)
+    packed = normal(batch, height, width, K, RANK + 2 * states).to(dtype)
+    dt, B, C = packed.split([RANK, states, states], -1)
     return [
         normal(batch, height, width, channels).to(dtype),
-        (normal(K, batch, height, width, channels) * 2 - 2).to(dtype),
+        dt,
+        normal(K, channels, RANK),
+        normal(K, channels) - 2,
         -torch.exp(normal(K, channels, states)),
-        packed[..., 3 : 3 + states],
-        packed[..., 3 + states :],
+        B,
+        C,
         normal(K, channels),
     ]
 
@@ -126,23 +130,25 @@ def test_groups_and_spans_of_the_chip(monkeypatch):
 @interpreted
 def test_bf16_inputs(small):
     tensors = inputs((1, 3, 4, 5, 2), torch.bfloat16)
-    assert_agrees(tensors, y_error=4e-3, error=4e-3)
+    # Its step sizes are rounded to bf16, by up to 1/512; float64 knows no such rounding.
+    assert_agrees(tensors, y_error=1e-2, error=1e-2)
 
 
 @interpreted
 def test_extreme_inputs_stay_finite_and_right(small, monkeypatch):
     monkeypatch.setattr(triton, "FEW", 100)
     tensors = inputs((1, 2, 3, 6, 2))
-    tensors[1][:, :, ::2] = 80.0
-    tensors[1][:, :, 1::2] = -80.0
-    tensors[2][:, ::2] = -1e4
-    tensors[2][:, 1::2] = -1e-4
-    tensors[2][:, 0] = -0.0
+    tensors[1][:, ::2] = 80.0
+    tensors[1][:, 1::2] = -80.0
+    tensors[2][:] = 1 / RANK
+    tensors[4][:, ::2] = -1e4
+    tensors[4][:, 1::2] = -1e-4
+    tensors[4][:, 0] = -0.0
     assert_agrees(tensors)
 
 
 @interpreted
-@pytest.mark.parametrize("which", range(6))
+@pytest.mark.parametrize("which", range(8))
 def test_nan_is_not_swallowed(small, which):
     tensors = [x.clone() for x in inputs((1, 1, 2, 2, 1))]
     tensors[which].view(-1)[0] = torch.nan

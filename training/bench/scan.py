@@ -1,7 +1,8 @@
 """Time, accuracy and growth of the selective scan: `python -m training.bench.scan`.
 
-Times are the best of a few runs, as nanoseconds a state update: one of `B * K * L * I * S`. Wall
-clock is what a user waits for; the processor time of all threads, what the work itself takes.
+Times are the best of a few runs, as nanoseconds a state update: one of `B * K * L * I * S`; what
+comes before the states, from the low rank of the step size on, is in them. Wall clock is what a
+user waits for; the processor time of all threads, what the work itself takes.
 """
 
 import math
@@ -23,7 +24,7 @@ SHAPES = {  # B, H, W, I, S of the sizes of network
     "tiny": (8, 32, 32, 96, 16),
 }
 TOKENS = (1024, 4096, 16384, 65536)
-NAMES = ("u", "dt", "A", "B", "C", "D")
+NAMES = ("u", "dt", "weight", "bias", "A", "B", "C", "D")
 
 
 def inputs(batch: int, height: int, width: int, channels: int, states: int) -> list[Tensor]:
@@ -33,14 +34,19 @@ def inputs(batch: int, height: int, width: int, channels: int, states: int) -> l
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    step = torch.exp(torch.rand(K, batch, height, width, channels, generator=generator) * 4.6 - 6.9)
+    rank = math.ceil(channels / 32)
+    rows = normal(batch, height, width, K, rank + 2 * states)
+    dt, B, C = rows.split([rank, states, states], -1)
+    step = torch.exp(torch.rand(K, channels, generator=generator) * 4.6 - 6.9)
     decay = -torch.arange(1.0, states + 1).expand(K, channels, states).clone()
     return [
         normal(batch, height, width, channels),
+        dt,
+        (torch.rand(K, channels, rank, generator=generator) * 2 - 1) * rank**-0.5,
         step + torch.log(-torch.expm1(-step)),  # its softplus is log-uniform in [0.001, 0.1]
         decay,
-        normal(batch, height, width, K, states),
-        normal(batch, height, width, K, states),
+        B,
+        C,
         torch.ones(K, channels),
     ]
 
@@ -60,8 +66,7 @@ def speed(name: str, shape: tuple[int, int, int, int, int], runs: int) -> dict[s
     for _ in range(runs):
         with torch.no_grad():
             forward.append(timed(lambda: scan(*tensors))[1:])
-    for x in tensors:
-        x.requires_grad_()
+    tensors = [x.detach().requires_grad_() for x in tensors]
     for _ in range(runs):
         y = scan(*tensors)
         gy = torch.ones_like(y)

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from m3amba_geo.model.scan import availability, mamba_ssm, reference, triton
 from training.bench import record
-from training.bench.scan import inputs
+from training.bench.scan import NAMES, inputs
 
 K = 4
-NAMES = ("u", "dt", "A", "B", "C", "D")
 BACKENDS = {
     "triton": triton.cross_scan,
     "mamba_ssm": mamba_ssm.cross_scan,
@@ -90,9 +89,10 @@ def floors(shape: Shape, dtype: torch.dtype, exps: float, rate: float) -> dict[s
 
 
 def prepared(shape: Shape, dtype: torch.dtype) -> list[Tensor]:
-    """Inputs as the network gives them: A and D always in float32."""
-    tensors = [x.cuda() for x in inputs(*shape)]
-    return [x if i in (2, 5) else x.to(dtype) for i, x in enumerate(tensors)]
+    """Inputs as the network gives them: parameters always in float32."""
+    half = {"u", "dt", "B", "C"}
+    tensors = dict(zip(NAMES, inputs(*shape), strict=True))
+    return [x.cuda().to(dtype) if name in half else x.cuda() for name, x in tensors.items()]
 
 
 def speed(name: str, shape: Shape, dtype: torch.dtype) -> dict[str, float]:
@@ -103,8 +103,7 @@ def speed(name: str, shape: Shape, dtype: torch.dtype) -> dict[str, float]:
         forward = seconds(lambda: scan(*tensors), runs)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    for x in tensors:
-        x.requires_grad_()
+    tensors = [x.detach().requires_grad_() for x in tensors]
     y = scan(*tensors)
     gy = torch.ones_like(y)
     backward = seconds(lambda: torch.autograd.grad(y, tensors, gy, retain_graph=True), runs)

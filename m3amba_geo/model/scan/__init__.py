@@ -1,7 +1,7 @@
 """Selective scan over four directions, and the one place that picks who does it.
 
-Letters: `B` batch, `H`, `W` sides of the token grid, `I` inner channels, `S` states, `K = 4`
-directions.
+Letters: `B` batch, `H`, `W` sides of the token grid, `I` inner channels, `S` states, `R` rank of
+the step size, `K = 4` directions.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from m3amba_geo.config import ScanName
 from m3amba_geo.errors import ScanUnavailableError
 from m3amba_geo.model.scan import cpu, mamba_ssm, reference, triton
 
-Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 _BACKENDS: dict[str, Scan] = {
     "cpu": cpu.cross_scan,
@@ -74,15 +74,20 @@ def choose(name: ScanName, device: torch.device) -> str:
     return _resolve(device, torch.float32)
 
 
-def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+def cross_scan(
+    u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+) -> Tensor:
     """Scan a grid of tokens in four directions and sum the results in image order.
 
     In each direction `h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t`, `y_t = <C_t, h_t> + D u_t`,
-    with `delta = softplus(dt)`. The directions: rows, columns, rows reversed, columns reversed.
+    with `delta_t = softplus(weight dt_t + bias)`. The directions: rows, columns, rows reversed,
+    columns reversed.
 
     Args:
         u: Input, (B, H, W, I).
-        dt: Step size before softplus, its bias added, (K, B, H, W, I).
+        dt: Low rank of the step size, (B, H, W, K, R); may be a strided view.
+        weight: From there to channels, (K, I, R).
+        bias: What is added to it, (K, I).
         A: State decay, negative, (K, I, S).
         B: Input to state, (B, H, W, K, S); may be a strided view.
         C: State to output, (B, H, W, K, S); may be a strided view.
@@ -92,7 +97,7 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
         The sum over the directions, (B, H, W, I), in the dtype of u. States are float32 at least.
     """
     with torch.autocast(u.device.type, enabled=False):
-        return _BACKENDS[_resolve(u.device, u.dtype)](u, dt, A, B, C, D)
+        return _BACKENDS[_resolve(u.device, u.dtype)](u, dt, weight, bias, A, B, C, D)
 
 
 def _resolve(device: torch.device, dtype: torch.dtype) -> str:

@@ -1,7 +1,7 @@
 """The scan on the CPU: compiled kernels, a few threads, and gradients of its own.
 
 Letters: `B` batch, `H`, `W` sides of the token grid, `N` chunks of 16 channels, `S` states,
-`K = 4` directions, `M` blocks of tokens.
+`R` rank of the step size, `K = 4` directions, `M` blocks of tokens.
 """
 
 import os
@@ -12,11 +12,14 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 LANES = 16
+# States that kernels hold in registers.
+TOGETHER = 4
 # Tokens of a block. The backward pass finds one state a block and works out the others.
 BLOCK = 32
 # Chunks whose dB and dC one thread sums. Fixed, so that no sum depends on the number of threads.
@@ -32,43 +35,67 @@ def why_not() -> str:
         from m3amba_geo.model.scan import kernels  # noqa: F401
 
         one = torch.ones(1, 1, 1, 1)
-        cross_scan(one, one[None], one[0], one[None], one[None], one[0, 0])
+        matrix = one[None]  # a single direction is enough for the compiler
+        cross_scan(one, matrix, one[0], one[0, 0], -one[0], matrix, matrix, one[0, 0])
     except Exception as error:
         return f"numba can't compile it ({type(error).__name__}: {error})"
     return ""
 
 
-def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """Scan four directions in float32; shapes as in `m3amba_geo.model.scan.cross_scan`."""
+def cross_scan(
+    u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+) -> Tensor:
+    """Scan four directions in float32; shapes as in `m3amba_geo.model.scan.cross_scan`.
+
+    u and the result may be bfloat16: the kernels read and write it.
+    """
     channels, dtype = u.shape[-1], u.dtype
-    u, dt, A, B, C, D = (x.float() for x in (u, dt, A, B, C, D))
+    u = u if dtype == torch.bfloat16 else u.float()
+    dt, weight, bias, A, B, C, D = (x.float() for x in (dt, weight, bias, A, B, C, D))
     if idle := -channels % LANES:  # channels that fill the last vector and touch nothing else
-        u, dt, D = (functional.pad(x, (0, idle)) for x in (u, dt, D))
-        A = functional.pad(A, (0, 0, 0, idle))
+        u, bias, D = (functional.pad(x, (0, idle)) for x in (u, bias, D))
+        weight, A = (functional.pad(x, (0, 0, 0, idle)) for x in (weight, A))
+    if idle := -A.shape[2] % TOGETHER:  # states that stay zero
+        A, B, C = (functional.pad(x, (0, idle)) for x in (A, B, C))
     # Inside the function neither can be asked: there gradients are always off.
-    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (u, dt, A, B, C, D))
-    y: Tensor = _CrossScan.apply(keep, u, dt, A, B, C, D)  # (B, H, W, N*16)
+    inputs = (u, dt, weight, bias, A, B, C, D)
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+    y: Tensor = _CrossScan.apply(keep, *inputs)  # (B, H, W, N*16)
     return y[..., :channels].to(dtype)
 
 
 class _CrossScan(torch.autograd.Function):
-    """The scan and its gradients, for channels that are a multiple of 16; all float32."""
+    """The scan and its gradients, for channels that are a multiple of 16 and states of 4."""
 
     @staticmethod
-    def forward(ctx: Any, keep: bool, *inputs: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        keep: bool,
+        u: Tensor,
+        dt: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor,
+    ) -> Tensor:
         from m3amba_geo.model.scan import kernels
 
-        u, dt, A, B, C, D = (x.contiguous() for x in inputs)
         batch, height, width, channels = u.shape
         K, _, S = A.shape
         chunks, blocks = channels // LANES, -(-height * width // BLOCK)
-        grid = (batch, height, width, chunks, S, K, BLOCK)
-        A2 = (A * LOG2_E).view(K, chunks, LANES, S).transpose(2, 3).contiguous()  # (K, N, S, 16)
+        grid = (batch, height, width, chunks, S, dt.shape[-1], K, BLOCK)
+        u, bias = u.contiguous(), bias.contiguous()
+        dt, B, C = (_rows(x) for x in (dt, B, C))
+        weight, A2 = _by_chunk(weight), _by_chunk(A * LOG2_E)  # (K, N, R or S, 16)
         # Nothing is saved where no gradient is wanted.
         saved = torch.empty(batch * chunks * keep, K, blocks, S, LANES)  # (B*N, K, M, S, 16)
+        inputs = (u, dt, weight, bias, A2, B, C, D.sum(0))
         y = torch.empty_like(u)
-        _share(kernels.forward, batch * chunks, (grid, GROUP), u, dt, A2, B, C, D, y, saved)
-        ctx.save_for_backward(u, dt, A2, B, C, D, saved)
+        settings = (grid, _strides(dt, B, C), GROUP)
+        _share(kernels.forward, batch * chunks, settings, *inputs, y, saved)
+        ctx.save_for_backward(*inputs, saved)
         ctx.grid = grid
         return y
 
@@ -77,17 +104,39 @@ class _CrossScan(torch.autograd.Function):
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         from m3amba_geo.model.scan import kernels
 
-        u, dt, A2, B, C, D, saved = ctx.saved_tensors
-        batch, chunks = ctx.grid[0], ctx.grid[3]
-        groups = -(-chunks // GROUP)
-        inputs = (gy.contiguous(), u, dt, A2, B, C, D, saved)
-        gu, gdt = torch.empty_like(u), torch.empty_like(dt)
-        gA, gD = torch.zeros(batch, *A2.shape), torch.zeros(batch, *D.shape)
-        gB, gC = torch.empty(groups, *B.shape), torch.empty(groups, *C.shape)
-        outputs = (gu, gdt, gA, gB, gC, gD)
-        _share(kernels.backward, batch * groups, (ctx.grid, GROUP), *inputs, *outputs)
-        gA = gA.sum(0).transpose(2, 3).flatten(1, 2)  # (K, I, S)
-        return None, gu, gdt, gA, gB.sum(0), gC.sum(0), gD.sum(0)
+        u, dt, weight, bias, A2, B, C, skip, saved = ctx.saved_tensors
+        batch, K, groups = ctx.grid[0], ctx.grid[6], -(-ctx.grid[3] // GROUP)
+        gu = torch.empty_like(u, dtype=torch.float32)
+        gdt, gB, gC = (torch.empty(groups, *x.shape) for x in (dt, B, C))
+        gweight, gbias, gA, gskip = (torch.zeros(batch, *x.shape) for x in (weight, bias, A2, skip))
+        inputs = (gy.contiguous(), u, dt, weight, bias, A2, B, C, skip, saved)
+        outputs = (gu, gdt, gweight, gbias, gA, gB, gC, gskip)
+        settings = (ctx.grid, _strides(dt, B, C), GROUP)
+        _share(kernels.backward, batch * groups, settings, *inputs, *outputs)
+        gweight, gA = (x.sum(0).transpose(2, 3).flatten(1, 2) for x in (gweight, gA))  # (K, I, R|S)
+        # No direction's D differs from another's.
+        gD = gskip.sum(0).expand(K, -1)  # (K, I)
+        return (
+            None, gu.to(u.dtype), gdt.sum(0), gweight, gbias.sum(0), gA, gB.sum(0), gC.sum(0), gD,
+        )  # fmt: skip
+
+
+def _rows(x: Tensor) -> Tensor:
+    """A tensor `(B, H, W, K, X)` whose tokens follow each other evenly, as it is where it does."""
+    _, height, width, _, _ = x.shape
+    rows, columns = x.stride(1), x.stride(2)
+    even = rows == width * columns and x.stride(0) == height * rows and x.stride(4) == 1
+    return x if even else x.contiguous()
+
+
+def _strides(*rows: Tensor) -> tuple[int, ...]:
+    """For each tensor the steps from a token to the next, and from a direction to the next."""
+    return tuple(step for x in rows for step in (x.stride(2), x.stride(3)))
+
+
+def _by_chunk(x: Tensor) -> Tensor:
+    """`(K, I, X) -> (K, N, X, 16)`."""
+    return x.unflatten(1, (-1, LANES)).transpose(2, 3).contiguous()
 
 
 def _share(
@@ -98,13 +147,21 @@ def _share(
     Plain threads around kernels that let go of the interpreter lock, not numba's own: those abort
     when two threads call at once (workqueue) or after a fork (OpenMP).
     """
-    arrays = [x.detach().numpy().reshape(-1) for x in tensors]
+    arrays = [_flat(x.detach()) for x in tensors]
     threads = max(1, min(torch.get_num_threads(), jobs))
     shares = list(pairwise(jobs * i // threads for i in range(threads + 1)))
     others = [_pool(os.getpid()).submit(kernel, *share, *settings, *arrays) for share in shares[1:]]
     kernel(*shares[0], *settings, *arrays)
     for other in others:
         other.result()
+
+
+def _flat(x: Tensor) -> NDArray[Any]:
+    """A tensor's memory from its first element on; bfloat16, which numpy lacks, as uint16."""
+    if x.numel():
+        reach = 1 + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True))
+        x = x.as_strided((reach,), (1,))
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy().reshape(-1)
 
 
 @lru_cache(maxsize=1)

@@ -6,15 +6,20 @@ here, not left to LLVM's loop vectoriser: it becomes AVX-512, AVX2 or NEON regis
 optimiser makes of aliasing, and compiles in seconds. Of fast-math only `contract` (fused
 multiply-add) is used: NaN and infinity keep their meaning, and the order of every sum is fixed.
 
+States go four at a time (backwards two), held in registers along a block of tokens. What all states
+of a token add to lies in memory that stays in the nearest cache.
+
 All in one file because numba's disk cache watches only the file that a kernel is in. The compiled
 code goes to NUMBA_CACHE_DIR if set, else beside this file, else, where that is read-only, to the
 user's cache folder.
 
-Letters: `B` batch, `H`, `W` sides, `L = H*W` tokens, `N` chunks of 16 channels, `S` states, `K = 4`
-directions, `T` tokens of a block, `M = L/T` blocks, rounded up. All arrays are flat; their shapes:
-`u`, `y` (B, L, N*16); `dt`, not yet softplus (K, B, L, N*16); `A2`, A log2 e (K, N, S, 16);
-`B`, `C` (B, L, K, S); `D` (K, N*16); `saved`, the states before blocks (B, N, K, M, S, 16).
-A gradient, `g` before the name, has its variable's shape, after an axis where one is named.
+Letters: `B` batch, `H`, `W` sides, `L = H*W` tokens, `N` chunks of 16 channels, `S` states, `R`
+rank of the step size, `K = 4` directions, `T` tokens of a block, `M = L/T` blocks, rounded up. S
+and T are multiples of 4. All arrays are flat; their shapes: `u`, `y` (B, L, N*16); `dt` (B, L, K,
+R), `B`, `C` (B, L, K, S), these three with strides of their own; `weight` (K, N, R, 16); `bias` (K,
+N*16); `skip`, D summed over directions (N*16); `A2`, A log2 e (K, N, S, 16); `saved`, the states
+before blocks (B, N, K, M, S, 16). `u`, `y` and `gy` may be bfloat16, passed as uint16. A gradient,
+`g` before the name, has its variable's shape, after an axis where one is named.
 """
 
 # mypy: ignore-errors
@@ -36,6 +41,7 @@ LN_2 = np.float32(0.6931471805599453)
 _OPTIONS = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+_HALVES = ir.VectorType(ir.IntType(16), LANES)
 
 
 class _Lanes(types.Type):
@@ -60,29 +66,49 @@ def _constant(value, kind=_FLOATS):
 
 def _address(context, builder, array_type, array, index):
     data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+    kind = _HALVES if array_type.dtype == types.uint16 else _FLOATS
+    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
 
 
 @intrinsic
 def _load(typing, array, index):
-    """The 16 values of a flat array from an index on."""
+    """The 16 values of a flat array from an index on; bfloat16 is the upper half of a float32."""
 
     def emit(context, builder, signature, values):
-        return builder.load(_address(context, builder, array, *values), align=4)
+        source = _address(context, builder, array, *values)
+        if array.dtype == types.float32:
+            return builder.load(source, align=4)
+        bits = builder.zext(builder.load(source, align=2), _INTS)
+        return builder.bitcast(builder.shl(bits, _constant(16, _INTS)), _FLOATS)
 
     return _lanes(array, types.intp), emit
 
 
 @intrinsic
 def _store(typing, array, index, value):
-    """Write 16 values to a flat array from an index on."""
+    """Write 16 values to a flat array from an index on; bfloat16 is rounded to nearest even."""
 
     def emit(context, builder, signature, values):
-        target = _address(context, builder, array, *values[:2])
-        builder.store(values[2], target, align=4)
+        target, value = _address(context, builder, array, *values[:2]), values[2]
+        if array.dtype == types.float32:
+            builder.store(value, target, align=4)
+            return context.get_dummy_value()
+        bits, half = builder.bitcast(value, _INTS), _constant(16, _INTS)
+        odd = builder.and_(builder.lshr(bits, half), _constant(1, _INTS))
+        rounded = builder.add(bits, builder.add(odd, _constant(0x7FFF, _INTS)))
+        # Rounding up would turn some NaN into infinity or zero.
+        rounded = builder.select(
+            builder.fcmp_unordered("uno", value, value), _constant(0x7FC00000, _INTS), rounded
+        )
+        builder.store(builder.trunc(builder.lshr(rounded, half), _HALVES), target, align=2)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, _lanes), emit
+
+
+def _on_all_lanes(builder, value):
+    one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), value, _INT(0))
+    return builder.shuffle_vector(one, one, _constant(0, _INTS))
 
 
 @intrinsic
@@ -90,10 +116,20 @@ def _splat(typing, value):
     """One value on all 16 lanes."""
 
     def emit(context, builder, signature, values):
-        one = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), values[0], _INT(0))
-        return builder.shuffle_vector(one, one, _constant(0, _INTS))
+        return _on_all_lanes(builder, values[0])
 
     return _lanes(types.float32), emit
+
+
+@intrinsic
+def _spread(typing, array, index):
+    """One value of a flat float32 array on all lanes. An index is not taken from the end if < 0."""
+
+    def emit(context, builder, signature, values):
+        data = context.make_array(array)(context, builder, values[0]).data
+        return _on_all_lanes(builder, builder.load(builder.gep(data, [values[1]]), align=4))
+
+    return _lanes(array, types.intp), emit
 
 
 @intrinsic
@@ -194,153 +230,311 @@ def _zeros(vectors):
 
 
 @njit(**_OPTIONS)
-def _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow):
-    """Of a block's tokens: place, delta and delta * u. Before the scan, so that loads overlap."""
-    batch, height, width, chunks, _, _, T = grid
-    L = height * width
+def _path(grid, strides, b, k, block, dt, places, rows, lows):
+    """Follow direction k through a block; return the number of its tokens.
+
+    Filled in are places (T,), where tokens lie in the images; rows (2, T), where theirs begin in B
+    and C; lows (R, T), their low ranks of the step size. A block that is not full is filled up with
+    tokens that can be read and mean nothing.
+    """
+    height, width, R, T = grid[1], grid[2], grid[5], grid[7]
+    L, first = height * width, block * T
     count = min(T, L - first)
-    for t in range(count):
-        p = L - 1 - first - t if k >= 2 else first + t  # directions 2 and 3 are reversed ...
-        place = (p % height) * width + p // height if k % 2 else p  # ... and 1 and 3 go by columns
-        tokens[t] = b * L + place
-        here = tokens[t] * chunks * LANES + column
-        step = _softplus(_load(dt, k * batch * L * chunks * LANES + here))
-        _store(delta, t * LANES, step)
-        _store(inflow, t * LANES, step * _load(u, here))
+    for t in range(T):
+        p = first + min(t, count - 1)
+        p = L - 1 - p if k >= 2 else p  # directions 2 and 3 are reversed ...
+        p = (p % height) * width + p // height if k % 2 else p  # ... and 1 and 3 go by columns
+        place = b * L + p
+        places[t] = place
+        rows[0, t] = place * strides[2] + k * strides[3]
+        rows[1, t] = place * strides[4] + k * strides[5]
+        low = place * strides[0] + k * strides[1]
+        for r in range(R):
+            lows[r * T + t] = dt[low + r]
     return count
 
 
 @njit(**_OPTIONS)
-def _scan(count, k, column, decay, grid, tokens, delta, inflow, u, A2, B, C, D, y, h):
-    """Take one chunk through a block, from the state h (S, 16), which becomes the last one."""
-    chunks, S, K = grid[3], grid[4], grid[5]
-    skip = _load(D, k * chunks * LANES + column)
+def _steps(grid, k, column, count, places, lows, u, weight, bias, raw, delta, inflow):
+    """Of a block's tokens and one chunk: the step before softplus, delta, and delta * u.
+
+    The projection to step sizes is done here, where they are used: written out they would be the
+    largest array of the network, and the product of so low a rank all memory traffic.
+    """
+    chunks, R, T = grid[3], grid[5], grid[7]
+    base = k * chunks * LANES + column
+    for t in range(0, count, 4):
+        s0 = s1 = s2 = s3 = _load(bias, base)
+        for r in range(R):
+            w = _load(weight, base * R + r * LANES)
+            s0 = s0 + w * _spread(lows, r * T + t)
+            s1 = s1 + w * _spread(lows, r * T + t + 1)
+            s2 = s2 + w * _spread(lows, r * T + t + 2)
+            s3 = s3 + w * _spread(lows, r * T + t + 3)
+        _store(raw, t * LANES, s0)
+        _store(raw, (t + 1) * LANES, s1)
+        _store(raw, (t + 2) * LANES, s2)
+        _store(raw, (t + 3) * LANES, s3)
     for t in range(count):
-        here = tokens[t] * chunks * LANES + column
-        row = (tokens[t] * K + k) * S
-        step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
-        out = skip * _load(u, here)
-        if k > 0:
-            out = out + _load(y, here)
-        for n in range(S):
-            e = _exp2(step * _load(A2, decay + n * LANES))
-            state = e * _load(h, n * LANES) + x * _splat(B[row + n])
-            _store(h, n * LANES, state)
-            out = out + state * _splat(C[row + n])
-        _store(y, here, out)
+        step = _softplus(_load(raw, t * LANES))
+        _store(delta, t * LANES, step)
+        x = _load(u, places[t] * chunks * LANES + column)
+        _store(inflow, t * LANES, step * x)
+
+
+@njit(**_OPTIONS)
+def _scan(S, decay, count, rows, delta, inflow, A2, B, C, h, out):
+    """Take one chunk through a block, from the state h (S, 16), which becomes the last one."""
+    out[:] = 0
+    for n in range(0, S, 4):
+        at, a = n * LANES, decay + n * LANES
+        a0, a1 = _load(A2, a), _load(A2, a + LANES)
+        a2, a3 = _load(A2, a + 2 * LANES), _load(A2, a + 3 * LANES)
+        h0, h1 = _load(h, at), _load(h, at + LANES)
+        h2, h3 = _load(h, at + 2 * LANES), _load(h, at + 3 * LANES)
+        for t in range(count):
+            i, o = rows[0, t] + n, rows[1, t] + n
+            step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
+            h0 = _exp2(step * a0) * h0 + x * _spread(B, i)
+            h1 = _exp2(step * a1) * h1 + x * _spread(B, i + 1)
+            h2 = _exp2(step * a2) * h2 + x * _spread(B, i + 2)
+            h3 = _exp2(step * a3) * h3 + x * _spread(B, i + 3)
+            y0 = h0 * _spread(C, o) + h1 * _spread(C, o + 1)
+            y1 = h2 * _spread(C, o + 2) + h3 * _spread(C, o + 3)
+            _store(out, t * LANES, _load(out, t * LANES) + (y0 + y1))
+        _store(h, at, h0)
+        _store(h, at + LANES, h1)
+        _store(h, at + 2 * LANES, h2)
+        _store(h, at + 3 * LANES, h3)
 
 
 @_compiled
-def forward(start, stop, grid, G, u, dt, A2, B, C, D, y, saved):
+def forward(start, stop, grid, strides, G, u, dt, weight, bias, A2, B, C, skip, y, saved):
     """Scan the chunks of samples numbered b * N + chunk in [start, stop).
 
     Up to G chunks of a sample go through a block before any goes on to the next: they share B_t,
-    C_t and pages of memory, without which a large grid takes twice the time a token.
-    The grid is (B, H, W, N, S, K, T), y the result; saved is empty if states are not wanted.
+    C_t and pages of memory, without which a large grid takes twice the time a token. The sum over
+    directions grows in float32, in memory of the thread's own.
+    The grid is (B, H, W, N, S, R, K, T), y the result; saved is empty if states are not wanted.
     """
-    _, height, width, chunks, S, K, T = grid
-    L, state = height * width, S * LANES
-    tokens, delta, inflow, h = np.empty(T, np.intp), _zeros(T), _zeros(T), _zeros(G * S)
+    _, height, width, chunks, S, R, K, T = grid
+    L, state, blocks = height * width, S * LANES, (height * width + T - 1) // T
+    places, rows = np.empty(T, np.intp), np.empty((2, T), np.intp)
+    lows = np.empty(R * T, np.float32)
+    raw, delta, inflow, out = _zeros(T), _zeros(T), _zeros(T), _zeros(T)
+    h, total = _zeros(G * S), _zeros(min(G, stop - start) * L)
     while start < stop:
-        b, many = start // chunks, min(G, stop - start, chunks - start % chunks)
-        for k in range(K):
-            h[:] = 0
-            for first in range(0, L, T):
-                for i in range(many):
-                    job, chunk = start + i, start % chunks + i
-                    column, decay = chunk * LANES, (k * chunks + chunk) * state
-                    mine = h[i * state : (i + 1) * state]
-                    if saved.size > 0:
-                        at = ((job * K + k) * ((L + T - 1) // T) + first // T) * state
-                        saved[at : at + state] = mine
-                    count = _steps(grid, b, k, first, column, u, dt, tokens, delta, inflow)
-                    # fmt: off
-                    _scan(count, k, column, decay, grid, tokens, delta, inflow,
-                          u, A2, B, C, D, y, mine)
-                    # fmt: on
+        b, chunk = start // chunks, start % chunks
+        many = min(G, stop - start, chunks - chunk)
+        total[:] = 0
+        for task in range(K * blocks):
+            k, block = task // blocks, task % blocks
+            if block == 0:
+                h[:] = 0
+            count = _path(grid, strides, b, k, block, dt, places, rows, lows)
+            for i in range(many):
+                column, decay = (chunk + i) * LANES, (k * chunks + chunk + i) * state
+                mine = h[i * state : (i + 1) * state]
+                if saved.size > 0:
+                    at = (((start + i) * K + k) * blocks + block) * state
+                    saved[at : at + state] = mine
+                # fmt: off
+                _steps(grid, k, column, count, places, lows,
+                       u, weight, bias, raw, delta, inflow)
+                _scan(S, decay, count, rows, delta, inflow, A2, B, C, mine, out)
+                # fmt: on
+                for t in range(count):
+                    at = ((places[t] - b * L) * many + i) * LANES
+                    _store(total, at, _load(total, at) + _load(out, t * LANES))
+        for place in range(L):
+            for i in range(many):
+                here = (b * L + place) * chunks * LANES + (chunk + i) * LANES
+                direct = _load(u, here) * _load(skip, (chunk + i) * LANES)
+                _store(y, here, _load(total, (place * many + i) * LANES) + direct)
         start += many
 
 
 @njit(**_OPTIONS)
-def _replay(count, k, decay, grid, tokens, delta, inflow, A2, B, e, h):
-    """Fill in the states of a block, h (T+1, S, 16), from the first, and e, exp(delta A)."""
-    S, K = grid[4], grid[5]
+def _replay(n, count, rows, delta, inflow, a, A2, B, h, e):
+    """Fill in two states of a block, h (T+1, 2, 16), from the first, and e, exp(delta A)."""
+    a0, a1, h0, h1 = _load(A2, a), _load(A2, a + LANES), _load(h, 0), _load(h, LANES)
     for t in range(count):
-        row = (tokens[t] * K + k) * S
+        i, at = rows[0, t] + n, t * 2 * LANES
         step, x = _load(delta, t * LANES), _load(inflow, t * LANES)
-        for n in range(S):
-            at = (t * S + n) * LANES
-            et = _exp2(step * _load(A2, decay + n * LANES))
-            _store(e, at, et)
-            _store(h, at + S * LANES, et * _load(h, at) + x * _splat(B[row + n]))
+        e0, e1 = _exp2(step * a0), _exp2(step * a1)
+        h0 = e0 * h0 + x * _spread(B, i)
+        h1 = e1 * h1 + x * _spread(B, i + 1)
+        _store(e, at, e0)
+        _store(e, at + LANES, e1)
+        _store(h, at + 2 * LANES, h0)
+        _store(h, at + 3 * LANES, h1)
 
 
 @njit(**_OPTIONS)
-def _reverse(t, row, decay, S, g, step, x, A2, B, C, e, h, gh, gA, ga, sumB, sumC):
-    """Take one token backwards; return the gradients of inflow and, by log2 e, of delta."""
-    by_inflow = by_decay = _splat(np.float32(0))
-    for n in range(S):
-        lane, at = n * LANES, (t * S + n) * LANES
-        _store(sumC, at, _load(sumC, at) + g * _load(h, at + S * LANES))
-        ght = _load(gh, lane) + g * _splat(C[row + n])
-        _store(sumB, at, _load(sumB, at) + ght * x)
-        by_inflow = by_inflow + ght * _splat(B[row + n])
-        ght = ght * _load(e, at)
-        _store(gh, lane, ght)
-        by_exponent = ght * _load(h, at)
-        by_decay = by_decay + by_exponent * _load(A2, decay + lane)
-        _store(gA, ga + lane, _load(gA, ga + lane) + by_exponent * step)
-    return by_inflow, by_decay
+def _reverse(
+    n, count, rows, g, delta, inflow, a, ga, A2, B, C, h, e,
+    gh, gA, sumB, sumC, by_inflow, by_decay,
+):  # fmt: skip
+    """Take two states of a block backwards: `gh_t = g_t C_t + e_{t+1} gh_{t+1}`.
+
+    Adds to the gradients of inflow and, by log2 e, of delta, and to what gB and gC sum up, (T, 2,
+    16) each.
+    """
+    a0, a1 = _load(A2, a), _load(A2, a + LANES)
+    gh0, gh1 = _load(gh, n * LANES), _load(gh, (n + 1) * LANES)
+    gA0, gA1 = _load(gA, ga), _load(gA, ga + LANES)
+    last = count * 2 * LANES
+    h0, h1 = _load(h, last), _load(h, last + LANES)
+    for t in range(count - 1, -1, -1):
+        i, o, at, here = rows[0, t] + n, rows[1, t] + n, t * 2 * LANES, t * LANES
+        gt, step, x = _load(g, here), _load(delta, here), _load(inflow, here)
+        _store(sumC, at, _load(sumC, at) + gt * h0)
+        _store(sumC, at + LANES, _load(sumC, at + LANES) + gt * h1)
+        h0, h1 = _load(h, at), _load(h, at + LANES)
+        gh0, gh1 = gh0 + gt * _spread(C, o), gh1 + gt * _spread(C, o + 1)
+        _store(sumB, at, _load(sumB, at) + gh0 * x)
+        _store(sumB, at + LANES, _load(sumB, at + LANES) + gh1 * x)
+        inward = gh0 * _spread(B, i) + gh1 * _spread(B, i + 1)
+        _store(by_inflow, here, _load(by_inflow, here) + inward)
+        gh0, gh1 = gh0 * _load(e, at), gh1 * _load(e, at + LANES)
+        x0, x1 = gh0 * h0, gh1 * h1
+        _store(by_decay, here, _load(by_decay, here) + (x0 * a0 + x1 * a1))
+        gA0, gA1 = gA0 + x0 * step, gA1 + x1 * step
+    _store(gh, n * LANES, gh0)
+    _store(gh, (n + 1) * LANES, gh1)
+    _store(gA, ga, gA0)
+    _store(gA, ga + LANES, gA1)
+
+
+@njit(**_OPTIONS)
+def _close(
+    grid, b, k, column, count, places, g, raw, delta, by_inflow, by_decay, u, skip, gu, gbias, gskip
+):  # fmt: skip
+    """From what a block's states gave for one chunk, the gradients of u, bias and skip.
+
+    `raw` becomes its own gradient, zero after the last token.
+    """
+    chunks = grid[3]
+    base = (b * grid[6] + k) * chunks * LANES + column
+    direct, of_bias, of_skip = _load(skip, column), _load(gbias, base), _splat(np.float32(0))
+    for t in range(count):
+        here, lane = places[t] * chunks * LANES + column, t * LANES
+        x, step, gt = _load(u, here), _load(delta, lane), _load(g, lane)
+        inward = _load(by_inflow, lane)
+        gx = step * inward
+        _store(gu, here, gx + _load(gu, here) if k > 0 else gx + direct * gt)
+        of_skip = of_skip + gt * x
+        # softplus' = sigmoid: e^x / (1 + e^x) = exp(x - softplus(x))
+        slope = _exp2((_load(raw, lane) - step) * _splat(LOG2_E))
+        graw = (x * inward + _load(by_decay, lane) * _splat(LN_2)) * slope
+        of_bias = of_bias + graw
+        _store(raw, lane, graw)
+    for t in range(count, grid[7]):
+        _store(raw, t * LANES, _splat(np.float32(0)))
+    _store(gbias, base, of_bias)
+    if k == 0:
+        at = b * chunks * LANES + column
+        _store(gskip, at, _load(gskip, at) + of_skip)
+
+
+@njit(**_OPTIONS)
+def _by_rank(grid, b, k, group, chunk, many, count, places, lows, graws, weight, gweight, gdt):
+    """Of a group of chunks and a block: the gradients of the step sizes' weights and low ranks."""
+    chunks, R, K, T = grid[3], grid[5], grid[6], grid[7]
+    tokens = grid[0] * grid[1] * grid[2]
+    zero = _splat(np.float32(0))
+    for r in range(R):
+        for i in range(many):
+            at, mine = (((b * K + k) * chunks + chunk + i) * R + r) * LANES, i * T * LANES
+            gw, g0, g1, g2 = _load(gweight, at), zero, zero, zero
+            for t in range(0, count, 4):
+                here = mine + t * LANES
+                gw = gw + _load(graws, here) * _spread(lows, r * T + t)
+                g0 = g0 + _load(graws, here + LANES) * _spread(lows, r * T + t + 1)
+                g1 = g1 + _load(graws, here + 2 * LANES) * _spread(lows, r * T + t + 2)
+                g2 = g2 + _load(graws, here + 3 * LANES) * _spread(lows, r * T + t + 3)
+            _store(gweight, at, (gw + g0) + (g1 + g2))
+        for t in range(0, count, 4):
+            s0 = s1 = s2 = s3 = zero
+            for i in range(many):
+                here = (i * T + t) * LANES
+                w = _load(weight, ((k * chunks + chunk + i) * R + r) * LANES)
+                s0 = s0 + w * _load(graws, here)
+                s1 = s1 + w * _load(graws, here + LANES)
+                s2 = s2 + w * _load(graws, here + 2 * LANES)
+                s3 = s3 + w * _load(graws, here + 3 * LANES)
+            row = (group * tokens * K + k) * R + r
+            # The last ones may mean nothing, and are then the last token once more: right stays.
+            gdt[row + places[t + 3] * K * R] = _total(s3)
+            gdt[row + places[t + 2] * K * R] = _total(s2)
+            gdt[row + places[t + 1] * K * R] = _total(s1)
+            gdt[row + places[t] * K * R] = _total(s0)
 
 
 @_compiled
-def backward(start, stop, grid, G, gy, u, dt, A2, B, C, D, saved, gu, gdt, gA, gB, gC, gD):
+def backward(
+    start, stop, grid, strides, G, gy, u, dt, weight, bias, A2, B, C, skip, saved,
+    gu, gdt, gweight, gbias, gA, gB, gC, gskip,
+):  # fmt: skip
     """Gradients for groups of up to G chunks, numbers b * groups + group in [start, stop).
 
-    Blocks go last to first. In each, the states are worked out again from the saved one, then
-    `gh_t = g_t C_t + e_{t+1} gh_{t+1}` runs backwards. The sums over channels that gB and gC need
-    gather lane by lane over the chunks of a group, and across the lanes once a block; they come
-    for every group, (groups, B, L, K, S). gA and gD, zeros at first, come for every sample.
+    Blocks go last to first. In each, four states at a time are worked out again from the saved one
+    and then taken backwards. The sums over channels that gB, gC and gdt need gather lane by lane
+    over the chunks of a group, and across the lanes once a block; they come for every group,
+    (groups, B, L, K, S or R). The gradients of parameters, zeros at first, come for every sample.
     """
-    batch, height, width, chunks, S, K, T = grid
-    L, channels, state = height * width, chunks * LANES, S * LANES
+    batch, height, width, chunks, S, R, K, T = grid
+    L, state, vectors = height * width, S * LANES, T * LANES
     groups, blocks = (chunks + G - 1) // G, (L + T - 1) // T
-    tokens, delta, inflow = np.empty(T, np.intp), _zeros(T), _zeros(T)
-    e, h, sumB, sumC = _zeros(T * S), _zeros((T + 1) * S), _zeros(T * S), _zeros(T * S)
-    gh = _zeros(G * S)
+    places, rows = np.empty(T, np.intp), np.empty((2, T), np.intp)
+    lows, gh = np.empty(R * T, np.float32), _zeros(G * S)
+    raws, deltas, inflows, gs = _zeros(G * T), _zeros(G * T), _zeros(G * T), _zeros(G * T)
+    by_inflows, by_decays = _zeros(G * T), _zeros(G * T)
+    e, h, sumB, sumC = _zeros(T * 2), _zeros((T + 1) * 2), _zeros(T * 2), _zeros(T * 2)
     for task in range((stop - start) * K * blocks):
         job, k, block = start + task // (K * blocks), task // blocks % K, blocks - 1 - task % blocks
         b, group = job // groups, job % groups
+        chunk, many = group * G, min(G, chunks - group * G)
         if block == blocks - 1:
             gh[:] = 0
-        sumB[:] = 0
-        sumC[:] = 0
-        count = 0
-        for chunk in range(group * G, min(group * G + G, chunks)):
-            column, decay = chunk * LANES, (k * chunks + chunk) * state
-            count = _steps(grid, b, k, block * T, column, u, dt, tokens, delta, inflow)
-            at = (((b * chunks + chunk) * K + k) * blocks + block) * state
-            h[:state] = saved[at : at + state]
-            _replay(count, k, decay, grid, tokens, delta, inflow, A2, B, e, h)
-            mine = gh[(chunk - group * G) * state : (chunk - group * G + 1) * state]
-            ga, gd = b * K * chunks * state + decay, (b * K + k) * channels + column
-            skip = _load(D, k * channels + column)
-            for t in range(count - 1, -1, -1):
-                here = tokens[t] * channels + column
-                there = k * batch * L * channels + here
-                g, x, step = _load(gy, here), _load(u, here), _load(delta, t * LANES)
-                by_inflow, by_decay = _reverse(
-                    t, (tokens[t] * K + k) * S, decay, S, g, step, _load(inflow, t * LANES),
-                    A2, B, C, e, h, mine, gA, ga, sumB, sumC,
-                )  # fmt: skip
-                _store(gD, gd, _load(gD, gd) + g * x)
-                gx = step * by_inflow + skip * g
-                _store(gu, here, gx + _load(gu, here) if k > 0 else gx)
-                # softplus' = sigmoid: e^x / (1 + e^x) = exp(x - softplus(x))
-                slope = _exp2((_load(dt, there) - step) * _splat(LOG2_E))
-                _store(gdt, there, (x * by_inflow + by_decay * _splat(LN_2)) * slope)
-        for t in range(count):
-            row = ((group * batch * L + tokens[t]) * K + k) * S
-            for n in range(S):
-                gB[row + n] = _total(_load(sumB, (t * S + n) * LANES))
-                gC[row + n] = _total(_load(sumC, (t * S + n) * LANES))
+        count = _path(grid, strides, b, k, block, dt, places, rows, lows)
+        by_inflows[:] = 0
+        by_decays[:] = 0
+        for i in range(many):
+            column, mine = (chunk + i) * LANES, slice(i * vectors, (i + 1) * vectors)
+            # fmt: off
+            _steps(grid, k, column, count, places, lows, u, weight, bias,
+                   raws[mine], deltas[mine], inflows[mine])
+            # fmt: on
+            for t in range(count):
+                source = places[t] * chunks * LANES + column
+                _store(gs, i * vectors + t * LANES, _load(gy, source))
+        for n in range(0, S, 2):
+            sumB[:] = 0
+            sumC[:] = 0
+            for i in range(many):
+                mine = slice(i * vectors, (i + 1) * vectors)
+                decay = (k * chunks + chunk + i) * state + n * LANES
+                ga = ((b * K + k) * chunks + chunk + i) * state + n * LANES
+                at = (((b * chunks + chunk + i) * K + k) * blocks + block) * state + n * LANES
+                h[: 2 * LANES] = saved[at : at + 2 * LANES]
+                # fmt: off
+                _replay(n, count, rows, deltas[mine], inflows[mine], decay, A2, B, h, e)
+                _reverse(n, count, rows, gs[mine], deltas[mine], inflows[mine],
+                         decay, ga, A2, B, C, h, e, gh[i * state : (i + 1) * state], gA,
+                         sumB, sumC, by_inflows[mine], by_decays[mine])
+                # fmt: on
+            for t in range(count):
+                row = ((group * batch * L + places[t]) * K + k) * S + n
+                for m in range(2):
+                    gB[row + m] = _total(_load(sumB, (t * 2 + m) * LANES))
+                    gC[row + m] = _total(_load(sumC, (t * 2 + m) * LANES))
+        for i in range(many):
+            column, mine = (chunk + i) * LANES, slice(i * vectors, (i + 1) * vectors)
+            # fmt: off
+            _close(grid, b, k, column, count, places, gs[mine], raws[mine], deltas[mine],
+                   by_inflows[mine], by_decays[mine], u, skip, gu, gbias, gskip)
+            # fmt: on
+        # fmt: off
+        _by_rank(grid, b, k, group, chunk, many, count, places, lows, raws, weight, gweight, gdt)
+        # fmt: on

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from m3amba_geo.model.scan.reference import DIRECTIONS, roll_up, unroll
+from m3amba_geo.model.scan.reference import DIRECTIONS, roll_up, step_sizes, unroll
 
 
 @lru_cache(maxsize=1)
@@ -20,9 +20,9 @@ def why_not() -> str:
         return "there is no CUDA device"
     try:
         one = torch.ones(1, 1, 1, 1, device="cuda")
-        B = one.expand(1, 1, 1, DIRECTIONS, 1)
-        A, D = -one[0].expand(DIRECTIONS, 1, 1), one[0, 0].expand(DIRECTIONS, 1)
-        cross_scan(one, one.expand(DIRECTIONS, 1, 1, 1, 1), A, B, B, D).sum().item()
+        rows, D = one.expand(1, 1, 1, DIRECTIONS, 1), one[0, 0].expand(DIRECTIONS, 1)
+        A = -one[0].expand(DIRECTIONS, 1, 1)
+        cross_scan(one, rows, -A, D, A, rows, rows, D).sum().item()
     except ImportError as error:
         return f"mamba-ssm is not installed ({error}; pip install mamba-ssm)"
     except Exception as error:
@@ -30,7 +30,9 @@ def why_not() -> str:
     return ""
 
 
-def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+def cross_scan(
+    u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+) -> Tensor:
     """Scan four directions; shapes as in `m3amba_geo.model.scan.cross_scan`.
 
     The kernel takes u, dt, B and C in one dtype, that of u; its states are float32.
@@ -38,7 +40,7 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
     height, width = u.shape[1:3]
     y = _selective_scan()(
         _orders([u] * DIRECTIONS).flatten(1, 2),  # (B, K*I, L)
-        _orders(list(dt.to(u.dtype))).flatten(1, 2),  # (B, K*I, L)
+        _orders(list(step_sizes(dt.to(u.dtype), weight, bias))).flatten(1, 2),  # (B, K*I, L)
         A.float().flatten(0, 1).contiguous(),  # (K*I, S)
         _orders(list(B.to(u.dtype).unbind(3))),  # (B, K, S, L)
         _orders(list(C.to(u.dtype).unbind(3))),  # (B, K, S, L)

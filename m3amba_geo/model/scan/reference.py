@@ -16,7 +16,9 @@ DIRECTIONS = 4
 PIECE = 32
 
 
-def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+def cross_scan(
+    u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+) -> Tensor:
     """Scan four directions, token after token; shapes as in `m3amba_geo.model.scan.cross_scan`.
 
     Decays are multiplied up one token at a time: a prefix product with its inverse would be faster,
@@ -25,8 +27,9 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
     height, width = u.shape[1:3]
     image_dtype, dtype = u.dtype, torch.promote_types(u.dtype, torch.float32)
     image, A, D = u.to(dtype), A.to(dtype), D.to(dtype)
+    steps = step_sizes(dt.to(dtype), weight.to(dtype), bias.to(dtype))  # (K, B, H, W, I)
     u = torch.stack([unroll(image, k) for k in range(DIRECTIONS)])  # (K, B, L, I)
-    delta = torch.stack([unroll(dt[k].to(dtype), k) for k in range(DIRECTIONS)])  # (K, B, L, I)
+    delta = torch.stack([unroll(steps[k], k) for k in range(DIRECTIONS)])  # (K, B, L, I)
     delta = functional.softplus(delta)
     B, C = (
         torch.stack([unroll(x[:, :, :, k].to(dtype), k) for k in range(DIRECTIONS)]) for x in (B, C)
@@ -59,6 +62,18 @@ def _scan_piece(
         h = a * h + x
         states.append(h)
     return (torch.stack(states, 2) @ C[..., None])[..., 0], h  # (K, B, T, I), (K, B, I, S)
+
+
+def step_sizes(dt: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Step sizes before softplus, for backends that don't work them out in passing.
+
+    `(B, H, W, K, R), (K, I, R), (K, I) -> (K, B, H, W, I)`, in the dtype of dt.
+    """
+    # The bias rides along as one more column: added by `baddbmm` it costs a pass over memory.
+    rows = functional.pad(dt.permute(3, 0, 1, 2, 4), (0, 1), value=1.0)  # (K, B, H, W, R+1)
+    columns = torch.cat([weight, bias[..., None]], 2).to(dt.dtype)  # (K, I, R+1)
+    steps = torch.bmm(rows.flatten(1, 3), columns.transpose(1, 2))  # (K, B*H*W, I)
+    return steps.unflatten(1, rows.shape[1:4])  # (K, B, H, W, I)
 
 
 def unroll(image: Tensor, k: int) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from m3amba_geo.model.scan.reference import step_sizes
+
 LANES = 32
 # Tokens of a group, for outputs, and for gradients: these hold all states of a group in registers,
 # of which 4 tokens take 255 (read off the compiled code for compute capability 9.0).
@@ -36,16 +38,17 @@ def why_not() -> str:
     try:
         with torch.inference_mode(False), torch.enable_grad():
             one = torch.ones(1, 1, 1, 1, device="cuda", requires_grad=True)
-            dt, B = one.expand(K, 1, 1, 1, 1), one.expand(1, 1, 1, K, 1)
-            A, D = -one[0].expand(K, 1, 1), one[0, 0].expand(K, 1)
-            cross_scan(one, dt, A, B, B, D).sum().backward()
+            rows, A, D = one.expand(1, 1, 1, K, 1), -one[0].expand(K, 1, 1), one[0, 0].expand(K, 1)
+            cross_scan(one, rows, -A, D, A, rows, rows, D).sum().backward()
             torch.cuda.synchronize()
     except Exception as error:
         return f"triton can't compile it ({type(error).__name__}: {error})"
     return ""
 
 
-def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+def cross_scan(
+    u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+) -> Tensor:
     """Scan four directions, states in float32; shapes as in `m3amba_geo.model.scan.cross_scan`.
 
     float32, bfloat16 and float16 are read as they are; others are converted to float32.
@@ -53,7 +56,8 @@ def cross_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
     read = (torch.float32, torch.bfloat16, torch.float16)
     dtype = u.dtype
     u, dt, B, C = (x if x.dtype in read else x.float() for x in (u, dt, B, C))
-    y: Tensor = _CrossScan.apply(u, dt, A.float(), B, C, D.float())  # (B, H, W, I)
+    steps = step_sizes(dt, weight, bias)  # (K, B, H, W, I)
+    y: Tensor = _CrossScan.apply(u, steps, A.float(), B, C, D.float())  # (B, H, W, I)
     return y.to(dtype)
 
 
