@@ -28,6 +28,9 @@ Shares = NDArray[np.float32]
 _Ground = Future[tuple[list[Pixels], list[Mask]]]
 
 CPU_BATCH, GPU_BATCH = 16, 64
+# Windows that one thread of a CPU computes by itself. Small layers gain more from that than from
+# sharing out every operation, and what is computed together does not depend on how many there are.
+CPU_SHARE = 2
 # Places of the windows that precision is judged by, as shares of the raster's height and width.
 _PROBES = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
 
@@ -80,6 +83,9 @@ class Predictor:
         self.patch = model.network.config.patch
         self.classes = model.network.config.classes
         self.batch = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+        self._threads = ThreadPoolExecutor(
+            torch.get_num_threads(), "predict", initializer=torch.set_num_threads, initargs=(1,)
+        )
 
     def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
         """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`.
@@ -104,8 +110,15 @@ class Predictor:
                 self.batch = max(1, self.batch // 2)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    @torch.inference_mode()
     def _shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
+        if self.device.type != "cpu":
+            return self._part(patches)
+        firsts = range(0, len(patches[0]), CPU_SHARE)
+        parts = [[p[n : n + CPU_SHARE] for p in patches] for n in firsts]
+        return np.concatenate(list(self._threads.map(self._part, parts)))
+
+    @torch.inference_mode()
+    def _part(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
         tensors = [torch.from_numpy(patch).to(self.device) for patch in patches]
         with autocast(self.device, self.precision):
             _, fused = self.model(tensors)

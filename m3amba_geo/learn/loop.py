@@ -26,7 +26,7 @@ from m3amba_geo.learn.checkpoint import (
 )
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Patches, Window
-from m3amba_geo.model.device import autocast, choose_precision
+from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
 
 _FEWEST_STEPS = 800  # below, a small scene has not converged
@@ -96,6 +96,8 @@ class _Run:
     ) -> None:
         self.model, self.patches, self.config = model, patches, config
         model.network.recompute = config.recompute
+        if config.recompute:
+            return_memory()
         self.device, self.emit, self.checkpoint = device, emit, checkpoint
         self.precision = choose_precision(config.precision, device, emit)
         self.steps = total_steps(len(patches), config)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from m3amba_geo.model.ss2d import SS2D, CrossSS2D
+from m3amba_geo.model.lean import linear_of
+from m3amba_geo.model.ss2d import SS2D, CrossSS2D, normalised
 
 
 class DropPath(nn.Module):
@@ -21,11 +22,19 @@ class DropPath(nn.Module):
         return x * keep / (1 - self.rate)
 
 
-class MLP(nn.Sequential):
+class MLP(nn.ModuleList):
     """`E -> 4E -> E` with exact GELU."""
 
     def __init__(self, width: int) -> None:
-        super().__init__(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        super().__init__([nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)])
+
+    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Of `norm(x)`: `(B, H, W, E) -> (B, H, W, E)`."""
+        first: nn.Linear
+        last: nn.Linear
+        first, activation, last = self  # type: ignore[assignment]
+        hidden = linear_of(normalised, (x, norm.weight, norm.bias), first.weight, first.bias)
+        return linear_of(activation, (hidden,), last.weight, last.bias)
 
 
 class FuseBlock(nn.Module):
@@ -41,8 +50,8 @@ class FuseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, E) -> (B, H, W, E)`."""
-        x = x + self.drop_path(self.scan(self.norm(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.scan(x, self.norm))
+        return x + self.drop_path(self.mlp(x, self.norm2))
 
 
 class CrossBlock(nn.Module):
@@ -58,5 +67,5 @@ class CrossBlock(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """`(B, H, W, E), (B, H, W, E) -> (B, H, W, E)`."""
-        x = x + self.drop_path(self.scan(self.norm(x), self.norm(z)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.scan(x, z, self.norm))
+        return x + self.drop_path(self.mlp(x, self.norm2))

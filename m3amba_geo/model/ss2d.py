@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from m3amba_geo.model.lean import linear_of
 from m3amba_geo.model.scan import cross_scan
 
 DIRECTIONS = 4
@@ -23,12 +24,30 @@ def step_rank(width: int) -> int:
 class DepthwiseConv(nn.Conv2d):
     """3x3 convolution of each channel, channels last, followed by SiLU."""
 
+    bias: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, I) -> (B, H, W, I)`."""
-        return F.silu(super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        return convolved(x, self.weight, self.bias)
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Depthwise convolution of `(B, H, W, I)` and SiLU."""
+    image = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(weight))
+    return F.silu(image.permute(0, 2, 3, 1))  # (B, H, W, I)
+
+
+def gated(y: Tensor, gate: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """LayerNorm of `(B, H, W, I)`, times SiLU of the gate."""
+    return F.layer_norm(y, weight.shape, weight, bias) * F.silu(gate)
+
+
+def normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """LayerNorm over the last dimension; eps is torch's default of 1e-5, as published."""
+    return F.layer_norm(x, weight.shape, weight, bias)
 
 
 class StepSize(nn.Module):
@@ -61,6 +80,11 @@ class DirectionalProjection(nn.Module):
         """`(B, H, W, I) -> (B, H, W, K, outputs)`."""
         return F.linear(x, self.weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))
 
+    def of_convolved(self, x: Tensor, conv: DepthwiseConv) -> Tensor:
+        """The same of what a convolution makes of x."""
+        rows = linear_of(convolved, (x, conv.weight, conv.bias), self.weight.flatten(0, 1), None)
+        return rows.unflatten(-1, (DIRECTIONS, -1))  # (B, H, W, K, outputs)
+
 
 def decay_logarithm(inner: int, states: int) -> nn.Parameter:
     """Returns `A_log (K, I, S) = log(1..S)`; the decay is `A = -exp(A_log)`."""
@@ -68,7 +92,24 @@ def decay_logarithm(inner: int, states: int) -> nn.Parameter:
     return nn.Parameter(row.expand(DIRECTIONS, inner, states).clone())
 
 
-class SS2D(nn.Module):
+class _Gated(nn.Module):
+    """What both scans begin and end with."""
+
+    in_proj: nn.Linear
+    out_norm: nn.LayerNorm
+    out_proj: nn.Linear
+
+    def _enter(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """`(B, H, W, E) -> (B, H, W, 2I)`."""
+        return linear_of(normalised, (x, norm.weight, norm.bias), self.in_proj.weight, None)
+
+    def _leave(self, y: Tensor, gate: Tensor) -> Tensor:
+        """`(B, H, W, I), (B, H, W, I) -> (B, H, W, E)`."""
+        sources = (y, gate, self.out_norm.weight, self.out_norm.bias)
+        return linear_of(gated, sources, self.out_proj.weight, None)
+
+
+class SS2D(_Gated):
     """Four-direction selective scan of one stream (VMamba; network.md, section 3)."""
 
     def __init__(self, width: int, states: int) -> None:
@@ -84,17 +125,17 @@ class SS2D(nn.Module):
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, H, W, E) -> (B, H, W, E)`."""
-        x, gate = self.in_proj(x).chunk(2, dim=-1)  # (B, H, W, I) each
+    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """The scan of `norm(x)`: `(B, H, W, E) -> (B, H, W, E)`."""
+        x, gate = self._enter(x, norm).chunk(2, dim=-1)  # (B, H, W, I) each
         u = self.conv(x)
         dt, b, c = self.x_proj(u).split(self.sizes, dim=-1)  # (B, H, W, K, R or S)
         steps = (dt, self.step.weight, self.step.bias)
         y = cross_scan(u, *steps, -torch.exp(self.A_log), b, c, self.D)  # (B, H, W, I)
-        return self.out_proj(self.out_norm(y) * F.silu(gate))  # (B, H, W, E)
+        return self._leave(y, gate)
 
 
-class CrossSS2D(nn.Module):
+class CrossSS2D(_Gated):
     """The scan of a modality, written to by the fusion stream (network.md, section 4).
 
     Step size, C and D come from the modality x, B from the fusion stream z, and the decay is the
@@ -116,14 +157,16 @@ class CrossSS2D(nn.Module):
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """`(B, H, W, E), (B, H, W, E) -> (B, H, W, E)`."""
+    def forward(self, x: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """The scan of `norm(x)` with `norm(z)`: `(B, H, W, E), (B, H, W, E) -> (B, H, W, E)`."""
         inner = self.D.shape[1]
-        x, gate = self.in_proj(x).chunk(2, dim=-1)  # (B, H, W, I) each
+        x, gate = self._enter(x, norm).chunk(2, dim=-1)  # (B, H, W, I) each
         u = self.conv(x)
-        v = self.conv(F.linear(z, self.in_proj.weight[:inner]))  # (B, H, W, I); z needs no gate
+        z = linear_of(normalised, (z, norm.weight, norm.bias), self.in_proj.weight[:inner], None)
+        # (B, H, W, I); z needs no gate
         dt, c = self.x_proj(u).split(self.sizes, dim=-1)  # (B, H, W, K, R), (B, H, W, K, S)
         decay = -(torch.exp(self.A_log_x) + torch.exp(self.A_log_z)) / 2  # (K, I, S)
         steps = (dt, self.step.weight, self.step.bias)
-        y = cross_scan(u, *steps, decay, self.z_proj(v), c, self.D)  # (B, H, W, I)
-        return self.out_proj(self.out_norm(y) * F.silu(gate))  # (B, H, W, E)
+        b = self.z_proj.of_convolved(z, self.conv)  # (B, H, W, K, S)
+        y = cross_scan(u, *steps, decay, b, c, self.D)  # (B, H, W, I)
+        return self._leave(y, gate)

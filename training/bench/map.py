@@ -1,16 +1,22 @@
 """Whole maps, reading and writing included: `python -m training.bench.map [--pixels N]`.
 
 `classify` with networks of random weights (time does not depend on them) beside a random forest
-and an RBF support vector machine of scikit-learn on the same generated rasters of 66 bands, 700
-training pixels, in one run. The peers write nothing: that is time in their favour.
+and an RBF support vector machine of scikit-learn, and Orfeo ToolBox's random forest where it is
+installed (otb-bin), on the same generated rasters of 66 bands, 700 training pixels, in one run.
+scikit-learn's peers write nothing: that is time in their favour. Of `classify` it is noted how much
+of the time is spent outside the network, and the process's peak memory.
 """
 
+import shutil
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import geopandas
 import numpy as np
 import rasterio
 import torch
@@ -29,44 +35,75 @@ from m3amba_geo.events import ignore
 from m3amba_geo.geo.align import TrainedModality, open_stack
 from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.infer.predict import Predictor
 from m3amba_geo.jobs import classify
 from m3amba_geo.jobs.machine import versions
 from m3amba_geo.model import build
 from training.bench.record import write
+from training.bench.train_step import peak_kib
 
 BANDS, CLASSES, TRAINING = {"a": 64, "b": 2}, 11, 700
 
 
 @click.command()
 @click.option("--pixels", default=250_000, show_default=True)
-@click.option("--sizes", default="tiny,small", show_default=True)
-def main(pixels: int, sizes: str) -> None:
+@click.option("--runs", default="tiny:fp32,tiny:bf16,small:bf16", show_default=True)
+@click.option("--name", default="map", show_default=True, help="Of the file of results.")
+def main(pixels: int, runs: str, name: str) -> None:
     """Measures pixels a second."""
     side = round(pixels**0.5)
-    rates = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    rates, outside, memory = {}, {}, {}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         scene = SceneConfig(
             tuple(
                 ModalityConfig(m, (_raster(folder / f"{m}.tif", bands, side),))
                 for m, bands in BANDS.items()
             )
         )
-        for size in sizes.split(","):
+        for run in runs.split(","):
+            size, precision = run.split(":")
             model = _model(folder / f"{size}.m3amba", size)  # type: ignore[arg-type]
-            for precision in ("fp32", "bf16"):
-                out = ClassifyConfig(folder / "map.tif", precision=precision, overwrite=True)  # type: ignore[arg-type]
+            out = ClassifyConfig(folder / "map.tif", precision=precision, overwrite=True)  # type: ignore[arg-type]
+            with _network_clock() as network:
                 seconds = _timed(lambda m=model, o=out: classify.run(m, scene, o, ignore))
-                rates[f"m3amba {size}, {precision}"] = side * side / seconds
-        for peer, seconds in _peers(scene, side).items():
+            rates[f"m3amba {size}, {precision}"] = side * side / seconds
+            outside[f"m3amba {size}, {precision}"] = 1 - sum(network) / seconds
+            memory[f"m3amba {size}, {precision}"] = peak_kib() / 2**10
+        for peer, seconds in (_peers(scene, side) | _orfeo(scene, folder, side)).items():
             rates[peer] = side * side / seconds
     table = Table(title=f"{side} x {side} pixels, {sum(BANDS.values())} bands")
     table.add_column("method")
     table.add_column("pixels/s", justify="right")
+    table.add_column("outside the network", justify="right")
+    table.add_column("peak MiB so far", justify="right")
     for method, rate in rates.items():
-        table.add_row(method, f"{rate:,.0f}")
+        more = (f"{outside[method]:.1%}", f"{memory[method]:,.0f}") if method in outside else ()
+        table.add_row(method, f"{rate:,.0f}", *more)
     Console().print(table)
-    write("map", {"side": side, "bands": sum(BANDS.values()), "pixels_per_second": rates})
+    write(name, {
+        "side": side, "bands": sum(BANDS.values()), "pixels_per_second": rates,
+        "share_outside_network": outside, "peak_mib_so_far": memory,
+    })  # fmt: skip
+
+
+@contextmanager
+def _network_clock() -> Iterator[list[float]]:
+    """Yields the seconds of every batch that the network computes."""
+    seconds: list[float] = []
+    shares = Predictor._shares
+
+    def timed(self, patches):  # noqa: ANN001, ANN202
+        start = time.perf_counter()
+        result = shares(self, patches)
+        seconds.append(time.perf_counter() - start)
+        return result
+
+    Predictor._shares = timed  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        Predictor._shares = shares  # type: ignore[method-assign]
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -123,6 +160,37 @@ def _peers(scene: SceneConfig, side: int) -> dict[str, float]:
 
             found[name] = _timed(predict)
     return found
+
+
+def _orfeo(scene: SceneConfig, folder: Path, side: int) -> dict[str, float]:
+    """Seconds of Orfeo ToolBox's forest: it trains on points and maps one stacked raster."""
+    if not shutil.which("otbcli_ImageClassifier"):
+        return {}
+    stacked, points, model = (folder / n for n in ("stacked.tif", "points.gpkg", "forest.txt"))
+    rng = np.random.default_rng(0)
+    fields = {
+        f"b{n}": rng.integers(0, 4000, TRAINING).astype(np.float64)
+        for n in range(sum(BANDS.values()))
+    }
+    classes = {"code": rng.integers(1, CLASSES + 1, TRAINING)}
+    where = geopandas.points_from_xy(np.full(TRAINING, 6e5), np.full(TRAINING, 5e6))
+    geopandas.GeoDataFrame(fields | classes, geometry=where, crs="EPSG:32632").to_file(points)
+    with rasterio.open(scene.modalities[0].files[0]) as first:
+        profile = first.profile | {"count": len(fields)}
+    with open_stack(scene, ignore) as stack, rasterio.open(stacked, "w", **profile) as file:
+        for top, height in stack.strips(256):
+            pixels, _ = stack.read(top, 0, height, side)
+            block = np.concatenate(pixels).astype(np.int16)
+            file.write(block, window=Window(0, top, side, height))
+    quiet = {"check": True, "capture_output": True}
+    subprocess.run(
+        ["otbcli_TrainVectorClassifier", "-io.vd", points, "-io.out", model, "-cfield", "code",
+         "-feat", *fields, "-classifier", "rf", "-classifier.rf.nbtrees", "100"],
+        **quiet,
+    )  # fmt: skip
+    files = ["-in", stacked, "-model", model, "-out", folder / "otb.tif", "uint8"]
+    seconds = _timed(lambda: subprocess.run(["otbcli_ImageClassifier", *files], **quiet))
+    return {"Orfeo ToolBox random forest, 100 trees": seconds}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The network beside its own matrix products: `python -m training.bench.network [--size base]`.
 
-In one run: the forward pass in float32 and bfloat16, a training step (optimiser included), the
-matrix products of the forward pass alone at the same shapes and types, and the scan alone. Times
-are the best of a few rounds, taken in turn, so that what else the machine does hits all alike.
+In one run: the forward pass in float32 and bfloat16; the matrix products of that pass alone, at
+the same shapes and types, operands at hand (depthwise convolutions are none; the projection to step
+sizes is part of our scan); the scan alone; and one patch in the arrangement of the released code,
+token by token. Times are the best of a few rounds, taken in turn, so that what else the machine
+does hits all alike; the last is too slow for more than one.
 """
 
 import time
@@ -15,110 +17,114 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from m3amba_geo.config import WIDTH_AND_DEPTH, NetworkConfig
+from m3amba_geo.config import WIDTH_AND_DEPTH, NetworkConfig, Size
 from m3amba_geo.model import M3amba, build, scan
 from training.bench.record import write
+from training.bench.released import Released
+from training.bench.scan import inputs
 
-PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "linear", "convolution"}
-BANDS = (64, 2)
+BANDS, CLASSES = (64, 2), 11
+ROUNDS = 4  # the first one warms up
 
 
 @click.command()
 @click.option("--size", type=click.Choice(list(WIDTH_AND_DEPTH)), default="base")
 @click.option("--batch", default=4, show_default=True)
-@click.option("--rounds", default=3, show_default=True)
-def main(size: str, batch: int, rounds: int) -> None:
-    """Measures one size of the network."""
-    torch.manual_seed(0)
-    network = build(NetworkConfig(bands=BANDS, classes=11, size=size, embedding=0))
-    patches = [torch.randn(batch, bands, 32, 32) for bands in BANDS]
-    optimizer = torch.optim.AdamW(network.parameters())
+def main(size: Size, batch: int) -> None:
+    """Measures the forward pass of one size of the network."""
+    network, patches = make(size, batch)
     works: dict[str, Callable[[], object]] = {
-        "forward fp32": lambda: _forward(network, patches, torch.float32),
-        "products fp32": _replay(network, patches, torch.float32),
-        "scan": _scan(network, batch),
-        "forward bf16": lambda: _forward(network, patches, torch.bfloat16),
-        "products bf16": _replay(network, patches, torch.bfloat16),
-        "training step": lambda: _step(network, patches, optimizer),
+        "forward fp32": lambda: forward(network, patches, torch.float32),
+        "products fp32": _products(network, patches, torch.float32),
+        "scan fp32": _scan(network, batch, torch.float32),
+        "forward bf16": lambda: forward(network, patches, torch.bfloat16),
+        "products bf16": _products(network, patches, torch.bfloat16),
+        "scan bf16": _scan(network, batch, torch.bfloat16),
     }
     seconds = {name: float("inf") for name in works}
-    for turn in range(rounds + 1):  # the first one warms up
+    for turn in range(ROUNDS):
         for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            if turn:
-                seconds[name] = min(seconds[name], time.perf_counter() - start)
+            took = timed(work)
+            seconds[name] = min(seconds[name], took) if turn else seconds[name]
+    released, first = Released(network).eval(), [x[:1] for x in patches]
+    with torch.inference_mode():
+        seconds["released arrangement, token by token, one patch"] = timed(lambda: released(first))
+    floor = seconds["products bf16"] + seconds["scan bf16"]
+    a_patch = seconds["forward fp32"] / batch
     ratios = {
-        "forward / products, fp32 (goal 1.6)": seconds["forward fp32"] / seconds["products fp32"],
-        "forward / (products + scan), bf16 (goal 1.5)": seconds["forward bf16"]
-        / (seconds["products bf16"] + seconds["scan"]),
-        "step / forward (goal 3.6)": seconds["training step"] / seconds["forward fp32"],
+        "forward / products, fp32": seconds["forward fp32"] / seconds["products fp32"],
+        "forward / (products + scan), bf16": seconds["forward bf16"] / floor,
+        "released / forward, a patch, fp32": [*seconds.values()][-1] / a_patch,
     }
-    _show(size, batch, seconds, ratios)
+    show(f"{size}, batch {batch}, patches of 32 pixels", seconds, ratios)
     write(f"network_{size}", {"batch": batch, "seconds": seconds, "ratios": ratios})
 
 
+def make(size: Size, batch: int) -> tuple[M3amba, list[Tensor]]:
+    """Returns a fresh network and patches for it."""
+    torch.manual_seed(0)
+    network = build(NetworkConfig(bands=BANDS, classes=CLASSES, size=size, embedding=0))
+    return network.eval(), [torch.randn(batch, bands, 32, 32) for bands in BANDS]
+
+
 @torch.inference_mode()
-def _forward(network: M3amba, patches: list[Tensor], precision: torch.dtype) -> None:
+def forward(network: M3amba, patches: list[Tensor], precision: torch.dtype) -> None:
+    """One pass without gradients."""
     with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
-        network.eval()(patches, None)
+        network(patches, None)
 
 
-def _step(network: M3amba, patches: list[Tensor], optimizer: torch.optim.Optimizer) -> None:
-    logits, fused = network.train()(patches, None)
-    loss = fused.square().mean() + sum(x.square().mean() for x in logits)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+def timed(work: Callable[[], object]) -> float:
+    """Returns seconds of wall clock."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
-class _Products(TorchDispatchMode):
-    """Writes down every matrix product (1x1 and depthwise convolutions too) with its operands."""
+class _Recorder(TorchDispatchMode):
+    """Writes down every matrix product (1x1 convolutions too) with its operands."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[object, tuple[object, ...]]] = []
+        self.calls: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
-        if func.overloadpacket.__name__ in PRODUCTS:
+        name = func.overloadpacket.__name__
+        pointwise = name == "convolution" and args[8] == 1  # groups
+        if pointwise or name in {"mm", "addmm", "bmm", "baddbmm", "linear"}:
             self.calls.append((func, args))
         return func(*args, **(kwargs or {}))
 
 
-def _replay(network: M3amba, patches: list[Tensor], precision: torch.dtype) -> Callable[[], None]:
-    """Returns a function that does the forward pass's products alone, operands at hand."""
+def _products(network: M3amba, patches: list[Tensor], precision: torch.dtype) -> Callable[[], None]:
     cast = torch.autocast("cpu", precision, enabled=precision is not torch.float32)
-    with torch.no_grad(), _Products() as products, cast:
-        network.eval()(patches, None)
+    with torch.no_grad(), _Recorder() as recorder, cast:
+        network(patches, None)
 
     def run() -> None:
         with torch.inference_mode():
-            for func, args in products.calls:
+            for func, args in recorder.calls:
                 func(*args)
 
     return run
 
 
-def _scan(network: M3amba, batch: int) -> Callable[[], None]:
+def _scan(network: M3amba, batch: int, precision: torch.dtype) -> Callable[[], None]:
     config = network.config
-    inner, states, side = 2 * config.width, config.states, config.patch
-    u = torch.randn(batch, side, side, inner)
-    dt = torch.randn(4, batch, side, side, inner) - 4
-    decay = -torch.rand(4, inner, states) * states
-    b, c = torch.randn(2, batch, side, side, 4, states)
-    skip = torch.ones(4, inner)
+    u, *others = inputs(batch, config.patch, config.patch, 2 * config.width, config.states)
     blocks = config.depth * (len(BANDS) + 1)
 
     def run() -> None:
         with torch.inference_mode():
             for _ in range(blocks):
-                scan.cross_scan(u, dt, decay, b, c, skip)
+                scan.cross_scan(u.to(precision), *others)
 
     return run
 
 
-def _show(size: str, batch: int, seconds: dict[str, float], ratios: dict[str, float]) -> None:
-    table = Table(title=f"{size}, batch {batch}, patches of 32 pixels")
+def show(title: str, seconds: dict[str, float], ratios: dict[str, float]) -> None:
+    """Prints a table of times and one of ratios."""
+    table = Table(title=title)
     table.add_column("work")
     table.add_column("seconds", justify="right")
     for name, value in seconds.items():

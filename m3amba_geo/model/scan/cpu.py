@@ -21,7 +21,7 @@ LANES = 16
 # States that kernels hold in registers.
 TOGETHER = 4
 # Tokens of a block. The backward pass finds one state a block and works out the others.
-BLOCK = 32
+BLOCK = 64
 # Chunks whose dB and dC one thread sums. Fixed, so that no sum depends on the number of threads.
 GROUP = 8
 LOG2_E = 1.4426950408889634
