@@ -176,8 +176,8 @@ class TrainConfig:
         device: Where to train.
         scan: Scan backend.
         precision: Of matrix products; `auto` is bf16 on CUDA and fp32 elsewhere.
-        recompute: Keep less for the gradients and compute it again: half the memory or less, a
-            third more time.
+        recompute: Keep less for the gradients and compute it again: a third of the memory for up
+            to twice the time.
         workers: Threads of the CPU; None uses all.
         split: Parting of the labels.
         guide: Image encoder.

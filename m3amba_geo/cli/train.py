@@ -112,7 +112,7 @@ LEARNING_OPTIONS = together(
         "--recompute",
         key="train.recompute",
         is_flag=True,
-        help="Less memory for a third more time: recompute what the gradients need.",
+        help="A third of the memory for up to twice the time: recompute what the gradients need.",
     ),
 )
 

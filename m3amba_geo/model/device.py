@@ -68,7 +68,7 @@ def return_memory() -> None:
     """Makes large blocks go back to the system as soon as they are free.
 
     glibc keeps them, and in a training step they lie between tensors that live long: half as much
-    memory again. Every block then has to be filled with pages anew, for a third more time. Other
+    memory again. Every block then has to be filled with pages anew, which takes its time. Other
     allocators are left as they are.
     """
     if platform.libc_ver()[0] == "glibc":

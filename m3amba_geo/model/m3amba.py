@@ -63,7 +63,7 @@ class M3amba(nn.Module):
     Attributes:
         config: Its shape.
         recompute: Whether training keeps only what goes in and out of blocks and computes the
-            rest again for the gradients: less memory for a third more time.
+            rest again for the gradients.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
