@@ -18,7 +18,7 @@ VNIR_BANDS = 62  # of the 200 corrected bands of AVIRIS
 
 
 def indian_pines(source: Path, target: Path) -> None:
-    """Splits the cube into VNIR and SWIR; the label maps are taken as they are."""
+    """Splits the cube into VNIR and SWIR; labels are taken as they are."""
     cube = np.load(source / "Indian_pines_corrected.npy").transpose(2, 0, 1)  # (C, H, W)
     parts = {"vnir": cube[:VNIR_BANDS], "swir": cube[VNIR_BANDS:]}
     for name, bands in parts.items():
@@ -26,6 +26,8 @@ def indian_pines(source: Path, target: Path) -> None:
     for name in ("train_map", "test_map"):
         with rasterio.open(source / f"{name}.tif") as file:
             _write(target / f"{name}.tif", file.read().astype(np.uint8), nodata=0)
+    truth = np.load(source / "Indian_pines_gt.npy").astype(np.uint8)[None]  # (1, H, W)
+    _write(target / "ground_truth.tif", truth, nodata=0)
 
 
 def _write(path: Path, bands: np.ndarray, nodata: float | None = None) -> None:

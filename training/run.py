@@ -1,136 +1,96 @@
-"""Runs a recipe from rasters to accuracy: `python -m training.run NAME [--seed N]`.
+"""Runs a recipe: `python -m training.run NAME [--methods A,B] [--seeds 0,1] [--quick]`.
 
-Trains, maps and assesses with the jobs that the command line runs, scores a random forest on the
-same training and test pixels in the same run, and keeps all figures in training/results/NAME.json.
+Trains and scores our network and the baselines on the same pixels and keeps every finished run in
+training/results/NAME.json at once. What is there already is not run again, so that a long recipe
+can be spread over several sittings.
 """
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sklearn.ensemble import RandomForestClassifier
 
-from m3amba_geo.assess.accuracy import Accuracy, assess
-from m3amba_geo.assess.report import to_json
-from m3amba_geo.bundle import load_bundle
-from m3amba_geo.config import (
-    ClassifyConfig,
-    Config,
-    EvaluateConfig,
-    SceneConfig,
-    make_config,
-    read_toml,
-)
-from m3amba_geo.events import Event, Listener, ignore
+from m3amba_geo.errors import M3ambaError
+from m3amba_geo.events import Event, Listener, Warned
 from m3amba_geo.events import Progress as ProgressEvent
-from m3amba_geo.geo.align import open_stack
-from m3amba_geo.geo.labels import read_labels
-from m3amba_geo.jobs import classify, evaluate, train
-from training.bench.record import write
+from training.bench.record import RESULTS, circumstances
+from training.cases import Case, Scene, cases, read_scene
+from training.methods import Budget, run
+from training.recipe import Recipe, read_recipe
+from training.results import Results
+from training.table import to_table
 
-HERE = Path(__file__).parent
+RUNS = Path(__file__).parent / "runs"
 CONSOLE = Console(stderr=True)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--epochs", type=int, help="Epochs instead of the recipe's.")
-def main(name: str, seed: int, epochs: int | None) -> None:
-    """Runs the recipe NAME."""
-    path = HERE / "recipes" / f"{name}.toml"
-    config = make_config(read_toml(path), str(path))
-    folder = HERE / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    result = run(config, folder, seed, epochs)
+@click.option("--methods", help="Some of the recipe's methods, or others, parted by commas.")
+@click.option("--seeds", help="Some of the seeds, parted by commas; all by default.")
+@click.option("--quick", is_flag=True, help="A few steps for each net, kept beside the models.")
+def main(name: str, methods: str | None, seeds: str | None, quick: bool) -> None:
+    """Runs the recipe NAME and prints its table."""
     command = " ".join(["python -m training.run", *sys.argv[1:]])
-    write(name, {"recipe": name, "command": command} | result)
-    for method in ("m3amba", "random_forest"):
-        scores = result[method]
-        CONSOLE.print(
-            f"{method:14s} OA {scores['overall_accuracy']:.1%}  AA {scores['average_accuracy']:.1%}"
-            f"  kappa {scores['kappa']:.3f}  {scores['seconds']:.0f} s"
-        )
+    try:
+        recipe = read_recipe(name)
+        chosen = tuple(methods.split(",")) if methods else recipe.protocol.methods
+        numbers = [int(n) for n in seeds.split(",")] if seeds else range(recipe.protocol.seeds)
+        path = RUNS / "quick" / f"{name}.json" if quick else RESULTS / f"{name}.json"
+        results = Results(path, recipe, {"command": command} | circumstances())
+        with _shown() as emit:
+            scene = read_scene(recipe.scene, emit)
+            for case in cases(scene, recipe.protocol, numbers):
+                for method in chosen:
+                    if not results.has(method, case):
+                        _finish(results, recipe, method, scene, case, quick, emit)
+    except M3ambaError as error:
+        raise click.ClickException(f"{error} {error.hint}") from error
+    Console().print(to_table(results))
 
 
-def run(config: Config, folder: Path, seed: int, epochs: int | None) -> dict[str, object]:
-    """Returns the figures of the network and of the forest."""
-    scene = config.scene[0]
-    settings = replace(
-        config.train, out=folder / "model.m3amba", seed=seed, epochs=epochs or config.train.epochs
-    )
+def _finish(
+    results: Results,
+    recipe: Recipe,
+    method: str,
+    scene: Scene,
+    case: Case,
+    quick: bool,
+    emit: Listener,
+) -> None:
+    """Runs one method on one case and keeps what it came to."""
+    few, seed, fold = case.key
+    folder = RUNS / ("quick" if quick else "full") / recipe.name / f"{method}-{few}-{seed}-{fold}"
     started = time.monotonic()
-    with _shown() as emit:
-        trained = train.run(config.scene, settings, emit, overwrite=True)
-    train_seconds = time.monotonic() - started
-    started = time.monotonic()
-    outputs = ClassifyConfig(out=folder / "map.tif", overwrite=True)
-    classify.run(settings.out, scene, outputs, ignore)
-    map_seconds = time.monotonic() - started
-    labels = scene.test_labels or scene.labels
-    assert labels is not None
-    found = evaluate.run(outputs.out, EvaluateConfig(labels=labels), ignore)
-    forest, forest_seconds = random_forest(scene, settings.out, seed)
-    return {
-        "seed": seed,
-        "pixels": trained.pixels,
-        "steps": trained.steps,
-        "validation": trained.scores,
-        "m3amba": to_json(found) | {"seconds": train_seconds, "map_seconds": map_seconds},
-        "random_forest": {
-            "overall_accuracy": forest.overall,
-            "average_accuracy": forest.average,
-            "kappa": forest.kappa,
-            "producers_accuracy": list(forest.producers),
-            "seconds": forest_seconds,
-        },
-    }
-
-
-def random_forest(scene: SceneConfig, model: Path, seed: int) -> tuple[Accuracy, float]:
-    """Scores a forest of 500 trees on the pixels that the model was trained and tested on.
-
-    It also learns from the pixels that the network held back for validation.
-    """
-    bundle = load_bundle(model)
-    legend = bundle.manifest.legend
-    with open_stack(scene, ignore) as stack:
-        height, width = stack.grid.shape
-        pixels, valid = stack.read(0, 0, height, width)
-        assert scene.labels is not None
-        own = read_labels(scene.labels, stack.grid, legend, ignore).codes
-        test = own
-        if scene.test_labels is not None:
-            test = read_labels(scene.test_labels, stack.grid, legend, ignore).codes
-    usable = np.logical_and.reduce(valid)
-    features = np.concatenate(pixels).reshape(-1, height * width).T  # (H*W, C)
-    used = bundle.areas[0].used
-    learn = (used & usable & (own > 0)).ravel()
-    score = (~used & usable & (test > 0)).ravel()
-    started = time.monotonic()
-    forest = RandomForestClassifier(500, random_state=seed, n_jobs=-1)
-    forest.fit(features[learn], own.ravel()[learn])
-    predicted = forest.predict(features[score]).astype(np.uint16)
-    return assess(test.ravel()[score], predicted, legend), time.monotonic() - started
+    outcome = run(method, scene, case, Budget(recipe.train, folder, quick, emit))
+    row = results.add(method, scene, case, outcome, time.monotonic() - started)
+    which = f"seed {seed}, fold {fold}" + (f", {few} labels a class" if few else "")
+    CONSOLE.print(f"{method} ({which}): OA {row['overall_accuracy']:.1%}, {row['seconds']:.0f} s")
 
 
 @contextmanager
 def _shown() -> Iterator[Listener]:
-    """Shows a job's progress on standard error."""
+    """Shows progress and warnings on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=CONSOLE) as bar:
-        task = bar.add_task("training")
+        task = bar.add_task("", visible=False)
 
         def show(event: Event) -> None:
             if isinstance(event, ProgressEvent):
-                bar.update(task, total=event.total, completed=event.done, description=event.message)
+                bar.update(
+                    task,
+                    total=event.total,
+                    completed=event.done,
+                    description=event.message,
+                    visible=True,
+                )
+            elif isinstance(event, Warned):
+                CONSOLE.print(event.message, style="yellow")
 
         yield show
 

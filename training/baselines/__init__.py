@@ -1,0 +1,1 @@
+"""What a user would really pick instead: forests, support vectors, convolutional nets."""

@@ -1,0 +1,86 @@
+"""Random forest and support vectors, tuned on training pixels with groups kept whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from training.baselines.features import FEATURES
+from training.cases import Case, Scene, tuning_folds
+from training.outcome import Outcome
+
+TREES, TREES_TUNING = 500, 100
+
+Grid = dict[str, tuple[Any, ...]]
+Tuned = tuple[Any, dict[str, Any]]
+
+
+def forest(features: str) -> Callable[[Scene, Case], Outcome]:
+    """Returns the method: a forest on these features of a pixel."""
+
+    def run(scene: Scene, case: Case) -> Outcome:
+        return _run(scene, case, features, _forest)
+
+    return run
+
+
+def support_vectors(features: str) -> Callable[[Scene, Case], Outcome]:
+    """Returns the method: support vectors with an RBF kernel on these features of a pixel."""
+
+    def run(scene: Scene, case: Case) -> Outcome:
+        return _run(scene, case, features, _support_vectors)
+
+    return run
+
+
+def _run(scene: Scene, case: Case, features: str, fit: Callable[..., Tuned]) -> Outcome:
+    table = FEATURES[features](scene)  # (H, W, F)
+    classes = case.codes[case.train]
+    folds = tuning_folds(classes, case.groups[case.train], case.seed)
+    model, chosen = fit(table[case.train], classes, folds, case.seed)
+    return Outcome(
+        model.predict(table[case.test]).astype(np.uint16),
+        {"features": table.shape[2], "chosen": chosen},
+    )
+
+
+def _forest(x: NDArray[np.float32], y: NDArray[np.uint16], folds: list[Any], seed: int) -> Tuned:
+    root = x.shape[1] ** 0.5
+    grid: Grid = {
+        "max_features": tuple(sorted({max(1, round(root)), min(x.shape[1], round(3 * root))})),
+        "min_samples_leaf": (1, 3),
+    }
+    forest = RandomForestClassifier(TREES_TUNING, random_state=seed, n_jobs=-1)
+    chosen = _tuned(forest, grid, x, y, folds)
+    return forest.set_params(n_estimators=TREES, **chosen).fit(x, y), chosen
+
+
+def _support_vectors(
+    x: NDArray[np.float32], y: NDArray[np.uint16], folds: list[Any], seed: int
+) -> Tuned:
+    grid: Grid = {
+        "svc__C": (1, 10, 100, 1000),
+        "svc__gamma": tuple(times / x.shape[1] for times in (0.1, 0.5, 2.5)),
+    }
+    machine = make_pipeline(StandardScaler(), SVC(cache_size=1000))
+    chosen = _tuned(machine, grid, x, y, folds)
+    return machine.set_params(**chosen).fit(x, y), chosen
+
+
+def _tuned(
+    model: BaseEstimator,
+    grid: Grid,
+    x: NDArray[np.float32],
+    y: NDArray[np.uint16],
+    folds: list[Any],
+) -> dict[str, Any]:
+    search = GridSearchCV(model, grid, scoring="accuracy", cv=folds, refit=False)
+    chosen: dict[str, Any] = search.fit(x, y).best_params_
+    return chosen

@@ -1,0 +1,56 @@
+"""Our own network on a case, through the jobs that the command line runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from m3amba_geo.config import ClassifyConfig, LabelConfig, TrainConfig
+from m3amba_geo.events import Listener, ignore
+from m3amba_geo.files import together
+from m3amba_geo.geo.maps import Layer, open_map
+from m3amba_geo.geo.raster import Mask, read_label_raster
+from m3amba_geo.jobs import classify, train
+from training.cases import Case, Scene
+from training.outcome import Outcome
+
+
+def m3amba(
+    scene: Scene, case: Case, config: TrainConfig, folder: Path, quick: bool, emit: Listener
+) -> Outcome:
+    """Trains on the case's training pixels, maps the scene, and returns the map at test pixels.
+
+    What it validates on is taken from the training pixels, by the recipe's `[train.split]`. An
+    unfinished training in `folder` goes on where it stopped.
+
+    Raises:
+        M3ambaError: Training or mapping fails, or the unfinished training was of other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    labels, test = folder / "train.tif", folder / "test.tif"
+    _write(labels, case.codes, case.train, scene.grid)
+    _write(test, case.codes, case.test, scene.grid)
+    own = replace(scene.config, labels=LabelConfig(labels), test_labels=LabelConfig(test))
+    settings = replace(
+        config,
+        out=folder / "model.m3amba",
+        seed=case.seed,
+        epochs=1 if quick else config.epochs,
+    )
+    unfinished = settings.out.with_name(settings.out.name + ".checkpoint").exists()
+    trained = train.run([own], settings, emit, resume=unfinished, overwrite=True)
+    outputs = ClassifyConfig(out=folder / "map.tif", overwrite=True)
+    classify.run(settings.out, own, outputs, ignore)
+    found = read_label_raster(outputs.out).values[case.test]
+    return Outcome(
+        found.astype(np.uint16),
+        {"steps": trained.steps, "pixels": trained.pixels, "validation": trained.scores},
+    )
+
+
+def _write(path: Path, codes: NDArray[np.uint16], where: Mask, grid: GeoBox) -> None:
+    layer = Layer(path, "uint16", 0, ("class",))
+    with together() as scratch_of, open_map(layer, grid, scratch_of) as writer:
+        writer.append(np.where(where, codes, np.uint16(0)))

@@ -1,0 +1,150 @@
+"""Results of a recipe: a row for each finished run, kept at once."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m3amba_geo.assess.accuracy import assess
+from m3amba_geo.errors import UsageError
+from m3amba_geo.files import write_text
+from training.cases import Case, Scene
+from training.outcome import Outcome
+from training.paired import difference, spread
+from training.recipe import Recipe
+
+Row = dict[str, Any]
+
+MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
+
+
+class Results:
+    """The file of a recipe's results, and what follows from its rows.
+
+    Attributes:
+        rows: A finished run each: method, case, digest of its pixels, measures, seconds.
+        sittings: Command, commit, machine and versions of each session; rows name theirs.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, sitting: dict[str, Any]) -> None:
+        self.path, self.recipe, self.sitting = path, recipe, sitting
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.rows: list[Row] = kept.get("rows", [])
+        self.sittings: list[dict[str, Any]] = kept.get("sittings", [])
+        self._begun = False
+
+    def has(self, method: str, case: Case) -> bool:
+        """Returns whether this run is finished.
+
+        Raises:
+            UsageError: It is, on other pixels than those of the case.
+        """
+        found = [r for r in self.rows if r["method"] == method and key(r) == case.key]
+        if found and found[0]["pixels"] != case.pixels:
+            raise UsageError(
+                f"{self.path} holds results on other pixels: {method}, case {case.key}.",
+                "Labels or protocol changed since: move the file away and measure anew.",
+            )
+        return bool(found)
+
+    def add(self, method: str, scene: Scene, case: Case, outcome: Outcome, seconds: float) -> Row:
+        """Scores a run and keeps it; returns its row."""
+        scores = assess(case.codes[case.test], outcome.predicted, scene.legend)
+        if not self._begun:
+            self.sittings.append(self.sitting)
+            self._begun = True
+        few, seed, fold = case.key
+        row = {
+            "method": method,
+            "few": few,
+            "seed": seed,
+            "fold": fold,
+            "overall_accuracy": scores.overall,
+            "average_accuracy": scores.average,
+            "kappa": scores.kappa,
+            "unmapped": scores.unmapped,
+            "train_pixels": int(case.train.sum()),
+            "test_pixels": int(case.test.sum()),
+            "pixels": case.pixels,
+            "seconds": round(seconds, 1),
+            "details": outcome.details,
+            "sitting": len(self.sittings) - 1,
+        }
+        self.rows.append(row)
+        self._write()
+        return row
+
+    def summary(self) -> list[Row]:
+        """Returns mean and standard deviation of each method, in the recipe's order."""
+        table = []
+        for few in self._curve():
+            for method in self._methods():
+                rows = self._of(method, few)
+                if rows:
+                    table.append({"method": method, "few": few} | _means(rows))
+        return table
+
+    def differences(self) -> list[Row]:
+        """Returns what the first method with results is better by than each other.
+
+        Pairs are cases that both have finished, on the same pixels.
+        """
+        first, *others = self._methods() or [""]
+        found = []
+        for few in self._curve():
+            ours = {key(row): row for row in self._of(first, few)}
+            for method in others:
+                pairs = [(ours[key(r)], r) for r in self._of(method, few) if key(r) in ours]
+                if pairs:
+                    between = {"method": first, "minus": method, "few": few}
+                    found.append(between | self._difference(pairs))
+        return found
+
+    def _difference(self, pairs: Sequence[tuple[Row, Row]]) -> Row:
+        if any(one["pixels"] != other["pixels"] for one, other in pairs):
+            raise AssertionError("Two methods of one case were scored on different pixels.")
+        overlap = 0.0
+        if self.recipe.protocol.part != "given":
+            overlap = float(np.mean([r["test_pixels"] / r["train_pixels"] for r, _ in pairs]))
+        accuracies = zip(*((a[MEASURES[0]], b[MEASURES[0]]) for a, b in pairs), strict=True)
+        return difference(*accuracies, overlap).to_json()
+
+    def _methods(self) -> list[str]:
+        """Methods with rows: those of the recipe first, in its order."""
+        present = dict.fromkeys(row["method"] for row in self.rows)
+        listed = [method for method in self.recipe.protocol.methods if method in present]
+        return list(dict.fromkeys([*listed, *present]))
+
+    def _curve(self) -> list[int | None]:
+        return sorted({row["few"] for row in self.rows}, key=lambda few: few or 0)
+
+    def _of(self, method: str, few: int | None) -> list[Row]:
+        return [r for r in self.rows if r["method"] == method and r["few"] == few]
+
+    def _write(self) -> None:
+        """Writes the file whole; a row a line, so that changes can be read."""
+        head = {
+            "recipe": self.recipe.name,
+            "summary": self.summary(),
+            "differences": self.differences(),
+            "sittings": self.sittings,
+        }
+        rows = ",\n".join(f"    {json.dumps(row)}" for row in self.rows)
+        text = json.dumps(head, indent=2).removesuffix("\n}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, f'{text},\n  "rows": [\n{rows}\n  ]\n}}\n')
+
+
+def key(row: Row) -> tuple[int | None, int, int]:
+    """Returns what `Case.key` is of the row's case."""
+    return row["few"], row["seed"], row["fold"]
+
+
+def _means(rows: Sequence[Row]) -> Row:
+    means: Row = {"runs": len(rows)}
+    for measure in MEASURES:
+        values = [row[measure] for row in rows]
+        means |= {measure: float(np.mean(values)), f"{measure}_sd": spread(values)}
+    return means | {"seconds": float(np.mean([row["seconds"] for row in rows]))}
