@@ -1,38 +1,47 @@
-"""Results of a recipe on the terminal."""
+"""Results of a recipe on the terminal, 80 columns wide."""
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 
 from training.results import Results, Row
 
 
-def to_table(results: Results) -> Table:
-    """Returns mean +- standard deviation of each method, and the first one's lead over it."""
-    leads = {(d["few"], d["minus"]): d for d in results.differences()}
-    first = next((row["method"] for row in results.summary()), "")
-    table = Table(box=box.SIMPLE_HEAD, title=results.recipe.name, pad_edge=False)
-    for name in ("labels", "method"):
-        table.add_column(name)
-    for name in ("OA %", "AA %", "kappa", "runs", "s", f"{first} minus it, 95 %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in results.summary():
+def to_table(results: Results) -> Group:
+    """Returns a table, or one for each number of labels a class.
+
+    Each line holds mean ± standard deviation over the runs of a method, and what the first method
+    is better by, with its 95 % interval.
+    """
+    summary, leads = results.summary(), results.differences()
+    curve = dict.fromkeys(row["few"] for row in summary)
+    return Group(*(_table(results.recipe.name, few, summary, leads) for few in curve))
+
+
+def _table(name: str, few: int | None, summary: list[Row], leads: list[Row]) -> Table:
+    here = [row for row in summary if row["few"] == few]
+    lead_over = {lead["minus"]: lead for lead in leads if lead["few"] == few}
+    title = name if few is None else f"{name}, {few} labels a class"
+    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for column in ("OA %", "AA %", "kappa", "runs", "s", f"lead of {here[0]['method']}"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in here:
         table.add_row(
-            "all" if row["few"] is None else str(row["few"]),
             row["method"],
-            _spread(row, "overall_accuracy", 100, 1),
-            _spread(row, "average_accuracy", 100, 1),
-            _spread(row, "kappa", 1, 3),
+            _percent(row, "overall_accuracy"),
+            _percent(row, "average_accuracy"),
+            f"{row['kappa']:.3f}",
             str(row["runs"]),
             f"{row['seconds']:.0f}",
-            _lead(leads.get((row["few"], row["method"]))),
+            _lead(lead_over.get(row["method"])),
         )
     return table
 
 
-def _spread(row: Row, measure: str, times: float, digits: int) -> str:
+def _percent(row: Row, measure: str) -> str:
     sd = row[f"{measure}_sd"]
-    beside = "" if sd is None else f" ± {times * sd:.{digits}f}"
-    return f"{times * row[measure]:.{digits}f}{beside}"
+    return f"{100 * row[measure]:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
 
 
 def _lead(lead: Row | None) -> str:

@@ -1,0 +1,117 @@
+"""A recipe from rasters to a table: finished runs are kept, and are not run again."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from m3amba_geo.bundle import load_bundle
+from m3amba_geo.config import GuideConfig, SplitConfig, TrainConfig
+from m3amba_geo.errors import DataError
+from m3amba_geo.events import ignore
+from training import methods, run
+from training.outcome import Outcome
+from training.own import m3amba
+from training.recipe import Protocol, Recipe
+
+
+@pytest.fixture
+def recipe(place, tmp_path, monkeypatch):
+    protocol = Protocol(methods=("good", "poor"), seeds=2, part="polygon")
+    recipe = Recipe("tiny", place.scene, protocol, TrainConfig())
+    monkeypatch.setattr(run, "read_recipe", lambda name: recipe)
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    return recipe
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Two methods, one of them wrong about class 1; `calls` counts their runs."""
+    made = []
+
+    def method(name, confused):
+        def answer(scene, case, budget):
+            made.append((name, case.seed))
+            if "broken" in made:
+                raise DataError("The disk is gone.")
+            truth = case.codes[case.test]
+            return Outcome(np.where(truth == 1, np.uint16(2), truth) if confused else truth)
+
+        return answer
+
+    known = {"good": method("good", False), "poor": method("poor", True)}
+    monkeypatch.setattr(methods, "METHODS", known)
+    return made
+
+
+def kept(tmp_path):
+    return json.loads((tmp_path / "results" / "tiny.json").read_text())
+
+
+def start(*options):
+    return CliRunner().invoke(run.main, ["tiny", *options])
+
+
+def test_a_recipe_goes_on_where_it_stopped(recipe, calls, tmp_path):
+    assert start("--seeds", "0").exit_code == 0
+    before = kept(tmp_path)["rows"]
+    calls.append("broken")
+    assert start().exit_code == 1  # in the first run of seed 1
+    assert kept(tmp_path)["rows"] == before
+    calls.clear()
+    result = start()
+    assert result.exit_code == 0, result.output
+    assert calls == [("good", 1), ("poor", 1)]
+    found = kept(tmp_path)
+    assert found["rows"][:2] == before
+    assert [(r["method"], r["seed"], r["sitting"]) for r in found["rows"]] == [
+        ("good", 0, 0), ("poor", 0, 0), ("good", 1, 1), ("poor", 1, 1),
+    ]  # fmt: skip
+    assert len(found["sittings"]) == 2
+    assert "poor" in result.output
+
+
+def test_summary_and_differences(recipe, calls, tmp_path):
+    start()
+    found = kept(tmp_path)
+    good = found["summary"][0]
+    assert (good["overall_accuracy"], good["overall_accuracy_sd"], good["runs"]) == (1, 0, 2)
+    lost = [1 - row["overall_accuracy"] for row in found["rows"] if row["method"] == "poor"]
+    (between,) = found["differences"]
+    assert (between["method"], between["minus"], between["pairs"]) == ("good", "poor", 2)
+    assert between["mean"] == pytest.approx(np.mean(lost)) == pytest.approx(1 / 3, abs=0.1)
+    digests = {(row["seed"], row["pixels"]) for row in found["rows"]}
+    assert len(digests) == 2  # one a seed: both methods had the same pixels
+
+
+def test_results_on_other_pixels_are_not_mixed(recipe, calls, tmp_path):
+    start()
+    path = tmp_path / "results" / "tiny.json"
+    text = path.read_text()
+    path.write_text(text.replace(kept(tmp_path)["rows"][0]["pixels"], "0" * 12))
+    result = start()
+    assert result.exit_code == 1
+    assert "other pixels" in result.output
+
+
+def test_an_unknown_method_is_refused(recipe, calls):
+    result = start("--methods", "good,nonsense")
+    assert result.exit_code == 1
+    assert "nonsense" in result.output
+
+
+def test_one_modality_alone(scene, case):
+    budget = methods.Budget(TrainConfig(), None, True, ignore)
+    found = methods.run("forest@height", scene, case, budget)
+    assert found.details["features"] == 1
+
+
+@pytest.mark.slow
+def test_our_network_trains_on_the_pixels_of_the_case(scene, case, tmp_path):
+    config = TrainConfig(split=SplitConfig("none"), guide=GuideConfig("none"), patch=16)
+    found = m3amba(scene, case, config, tmp_path, True, ignore)
+    assert np.array_equal(load_bundle(tmp_path / "model.m3amba").areas[0].used, case.train)
+    assert found.predicted.shape == (case.test.sum(),)
+    assert set(np.unique(found.predicted)) <= {1, 2, 3}
+    assert found.details["pixels"]["test"] == case.test.sum()
