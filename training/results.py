@@ -147,4 +147,5 @@ def _means(rows: Sequence[Row]) -> Row:
     for measure in MEASURES:
         values = [row[measure] for row in rows]
         means |= {measure: float(np.mean(values)), f"{measure}_sd": spread(values)}
-    return means | {"seconds": float(np.mean([row["seconds"] for row in rows]))}
+    # The median: a machine that pauses or has other work to do must not decide.
+    return means | {"seconds": float(np.median([row["seconds"] for row in rows]))}
