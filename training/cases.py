@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from scipy import ndimage
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from m3amba_geo.config import SceneConfig, SplitConfig
+from m3amba_geo.config import SceneConfig, SplitBy, SplitConfig
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.align import open_stack, valid_in_all
@@ -159,7 +159,7 @@ def _halves(
     labels: Labels, groups: NDArray[np.int64], protocol: Protocol, seed: int
 ) -> Iterator[tuple[Mask, Mask]]:
     """One parting, by the rule of `train --test-share`."""
-    by = "polygon" if protocol.part == "polygon" else "block"
+    by: SplitBy = "polygon" if protocol.part == "polygon" else "block"
     config = SplitConfig(by, 0.0, protocol.test, protocol.gap, protocol.block)
     sides = split_labels(labels, config, np.random.default_rng(seed)).sides
     yield sides == Side.TRAIN, sides == Side.TEST

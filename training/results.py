@@ -108,8 +108,8 @@ class Results:
         overlap = 0.0
         if self.recipe.protocol.part != "given":
             overlap = float(np.mean([r["test_pixels"] / r["train_pixels"] for r, _ in pairs]))
-        accuracies = zip(*((a[MEASURES[0]], b[MEASURES[0]]) for a, b in pairs), strict=True)
-        return difference(*accuracies, overlap).to_json()
+        ours, others = ([row[MEASURES[0]] for row in rows] for rows in zip(*pairs, strict=True))
+        return difference(ours, others, overlap).to_json()
 
     def _methods(self) -> list[str]:
         """Methods with rows: those of the recipe first, in its order."""
