@@ -10,8 +10,8 @@ from training.results import Results, Row
 def to_table(results: Results) -> Group:
     """Returns a table, or one for each number of labels a class.
 
-    Each line holds mean ± standard deviation over the runs of a method, and what the first method
-    is better by, with its 95 % interval.
+    Each line holds means over the runs of a method, the standard deviation of its overall accuracy,
+    and what the first method is better by, with its 95 % interval.
     """
     summary, leads = results.summary(), results.differences()
     curve = dict.fromkeys(row["few"] for row in summary)
@@ -29,8 +29,8 @@ def _table(name: str, few: int | None, summary: list[Row], leads: list[Row]) -> 
     for row in here:
         table.add_row(
             row["method"],
-            _percent(row, "overall_accuracy"),
-            _percent(row, "average_accuracy"),
+            _overall(row),
+            f"{100 * row['average_accuracy']:.1f}",
             f"{row['kappa']:.3f}",
             str(row["runs"]),
             f"{row['seconds']:.0f}",
@@ -39,9 +39,9 @@ def _table(name: str, few: int | None, summary: list[Row], leads: list[Row]) -> 
     return table
 
 
-def _percent(row: Row, measure: str) -> str:
-    sd = row[f"{measure}_sd"]
-    return f"{100 * row[measure]:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+def _overall(row: Row) -> str:
+    sd = row["overall_accuracy_sd"]
+    return f"{100 * row['overall_accuracy']:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
 
 
 def _lead(lead: Row | None) -> str:
