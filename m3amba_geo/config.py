@@ -227,6 +227,7 @@ class ClassifyConfig:
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
         overwrite: Whether existing outputs may be replaced.
+        restart: Whether to drop what an unfinished run has left, instead of going on from it.
     """
 
     out: Path = Path("map.tif")
@@ -242,6 +243,7 @@ class ClassifyConfig:
     scan: ScanName = "auto"
     precision: Precision = "auto"
     overwrite: bool = False
+    restart: bool = False
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -132,6 +132,12 @@ class CheckpointError(DataError):
     code = "checkpoint"
 
 
+class JournalError(DataError):
+    """An unfinished map belongs to another command, or is damaged."""
+
+    code = "journal"
+
+
 class MachineError(M3ambaError):
     """Something is wrong with the machine or what is installed on it."""
 
@@ -155,6 +161,12 @@ class OutputExistsError(OutputError):
     """An output exists already."""
 
     code = "output-exists"
+
+
+class OutputBusyError(OutputError):
+    """Another run is writing the same output."""
+
+    code = "output-busy"
 
 
 class DiskFullError(OutputError):

@@ -3,14 +3,18 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from m3amba_geo.errors import (
     DiskFullError,
+    OutputBusyError,
     OutputError,
     OutputExistsError,
     OutputFolderError,
@@ -21,6 +25,7 @@ ScratchOf = Callable[[Path], Path]
 
 _FULL = 1 << 16  # bytes; with less free, a write of any size may fail
 _SAMPLE = 1 << 20  # bytes read from either end of a large file for its fingerprint
+_NO_FOLDERS = {errno.EINVAL, errno.ENOTSUP}  # of file systems that sync no folders
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
@@ -65,8 +70,9 @@ def whole(path: Path) -> Iterator[Path]:
 def together() -> Iterator[ScratchOf]:
     """Yields a function that gives outputs temporary names; a clean exit makes all real, else none.
 
-    Files reach the disk before they get their names, so that a power loss leaves the old ones or
-    the new ones, never half of one. Suffixes are kept, since drivers go by them.
+    Files reach the disk before they get their names, and the names before this returns, so that a
+    power loss leaves the old files or the new ones, never half of one. Suffixes are kept, since
+    drivers go by them.
 
     Raises:
         OutputError: Writing failed (disk full, no permission), whatever library said so.
@@ -75,7 +81,7 @@ def together() -> Iterator[ScratchOf]:
 
     def scratch_of(path: Path) -> Path:
         target = path.resolve()  # a link stays a link
-        name = f".{target.stem}.{os.getpid()}.part{target.suffix}"
+        name = f".{target.stem}.{os.getpid()}.part{target.suffix}"  # as `drop_scratches` knows it
         return scratches.setdefault(target, target.with_name(name))
 
     try:
@@ -85,13 +91,70 @@ def together() -> Iterator[ScratchOf]:
                 os.fsync(handle.fileno())
         for target, scratch in scratches.items():
             scratch.replace(target)
+        for folder in dict.fromkeys(target.parent for target in scratches):
+            sync_folder(folder)
     except OSError as error:
         blamed = [t for t, s in scratches.items() if str(s) == error.filename] or [*scratches]
         raise output_error(error, blamed[0]) from error
     finally:
         for scratch in scratches.values():
-            with suppress(OSError):  # on a read-only disk even that nothing is there is an error
-                scratch.unlink()
+            _drop(scratch)
+
+
+@contextmanager
+def locked(*paths: Path) -> Iterator[None]:
+    """Keeps other runs from writing the same outputs for the time of a `with` block.
+
+    The locks are the system's own: they go with the process, however it ends. A file that a killed
+    process leaves behind as `.NAME.m3amba-lock` locks nothing, and the next run removes it.
+
+    Raises:
+        OutputBusyError: Another run has one of them.
+        OutputError: The folder is not fit for a lock.
+    """
+    with ExitStack() as locks:
+        for path in dict.fromkeys(path.resolve() for path in paths):
+            lock = FileLock(path.with_name(f".{path.name}.m3amba-lock"), timeout=0)
+            try:
+                locks.enter_context(lock)
+            except Timeout as error:
+                raise OutputBusyError(
+                    f"Another run is writing {path}.",
+                    "Wait until it has ended, or name another output.",
+                ) from error
+            except OSError as error:
+                raise output_error(error, path) from error
+            locks.callback(_drop, Path(lock.lock_file))  # while it is held: see filelock
+        yield
+
+
+def drop_scratches(*paths: Path) -> None:
+    """Removes what killed runs have left half-written beside outputs that are locked."""
+    for path in paths:
+        target = path.resolve()
+        left = re.compile(rf"\.{re.escape(target.stem)}\.\d+\.part{re.escape(target.suffix)}")
+        for found in target.parent.iterdir():
+            if left.fullmatch(found.name):
+                _drop(found)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder outlast a power loss; Windows sees to that itself."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _drop(path: Path) -> None:
+    with suppress(OSError):  # on a read-only disk even that nothing is there is an error
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

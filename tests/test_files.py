@@ -2,12 +2,17 @@
 
 import errno
 import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from disks import nearly_full, read_only, small_disk
 
 from m3amba_geo.errors import (
     DiskFullError,
+    OutputBusyError,
     OutputError,
     OutputExistsError,
     OutputFolderError,
@@ -15,7 +20,9 @@ from m3amba_geo.errors import (
 from m3amba_geo.files import (
     check_output,
     checksum,
+    drop_scratches,
     fingerprint,
+    locked,
     output_error,
     together,
     whole,
@@ -182,3 +189,66 @@ def test_fingerprints_of_folders(tmp_path):
     (folder / "inner" / "c").rename(folder / "inner" / "b")
     (folder / "a").write_text("x")
     assert fingerprint(folder) != first
+
+
+def test_an_output_has_one_run_at_a_time(tmp_path):
+    out, other = tmp_path / "map.tif", tmp_path / "other.tif"
+    with locked(out, out):
+        with pytest.raises(OutputBusyError, match=r"map\.tif"), locked(other, out):
+            pass
+        with locked(other):
+            pass
+    with locked(out):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_killed_process_locks_nothing(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from m3amba_geo.files import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    out = tmp_path / "map.tif"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, out], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(OutputBusyError), locked(out):
+            pass
+        process.kill()
+    assert [path.name for path in tmp_path.iterdir()] == [".map.tif.m3amba-lock"]
+    with locked(out):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path):
+    out, style = tmp_path / "map.tif", tmp_path / "map.qml"
+    kept = {"map.tif", ".map.part.tif", ".map.12.part.qml", ".map.old.12.part.tif", ".map.12.part"}
+    for name in kept | {".map.12.part.tif", ".map.7.part.tif"}:
+        (tmp_path / name).touch()
+    drop_scratches(out)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    drop_scratches(out, style)
+    assert {path.name for path in tmp_path.iterdir()} == kept - {".map.12.part.qml"}
+
+
+def test_names_reach_the_disk_after_contents(tmp_path, monkeypatch):
+    """In the order that survives a power loss: each file, its name, then the folder."""
+    told = []
+    fsync, replace = os.fsync, Path.replace
+
+    def sync(handle):
+        told.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def rename(self, target):
+        told.append("name")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", rename)
+    with together() as scratch_of:
+        for name in ("a", "b"):
+            scratch_of(tmp_path / name).touch()
+    assert told == ["file", "file", "name", "name", "folder"]

@@ -66,6 +66,12 @@ OUTPUT_OPTIONS = together(
         help="Replace outputs that exist.",
     ),
     setting(
+        "--restart",
+        key="classify.restart",
+        is_flag=True,
+        help="Drop what an unfinished run has left, instead of going on from it.",
+    ),
+    setting(
         "--bounds",
         key="classify.bounds",
         type=float,
@@ -129,7 +135,7 @@ def classify(session: Session, model: Path, rasters: tuple[str, ...]) -> None:
     """Makes a land-cover map of rasters with MODEL.
 
     Rasters are named as for `m3amba-geo train`. The map has the grid of the first modality, or that
-    of --grid.
+    of --grid. A run that was stopped goes on where it was when the same command is given again.
     """
     config = load(rasters, elsewhere=True)
     scene = only_scene(config)

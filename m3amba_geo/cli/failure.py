@@ -15,7 +15,10 @@ from m3amba_geo.errors import (
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words
 _MEMORY_HINT = "Lower --batch, --memory or --size, or use a machine with more memory."
-_CANCEL_HINT = "Nothing half-written is left. A training that has saved its state can --resume."
+_CANCEL_HINT = (
+    "Nothing half-written is left. A map goes on from its finished blocks when the same command is "
+    "given again, a training that has saved its state with --resume."
+)
 
 
 def explain(error: BaseException, *, cancelled: bool = False) -> M3ambaError:

@@ -138,8 +138,8 @@ def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowW
     except RasterioError as error:
         raise library_error(error, layer.path) from error
     if layer.legend:
-        names = layer.path.with_name(layer.path.name + ".aux.xml")
-        scratch_of(names).write_text(_category_names(layer.legend), encoding="utf-8")
+        scratch = scratch_of(names_path(layer.path))
+        scratch.write_text(_category_names(layer.legend), encoding="utf-8")
 
 
 def drop_stale(layer: Layer) -> None:
@@ -186,6 +186,11 @@ def _category_names(legend: Legend) -> str:
     for code in range(max(by_code) + 1):
         Xml.SubElement(names, "Category").text = by_code.get(code, "")
     return Xml.tostring(root, encoding="unicode")
+
+
+def names_path(map_path: Path) -> Path:
+    """Returns where GDAL looks for the class names of a map."""
+    return map_path.with_name(map_path.name + ".aux.xml")
 
 
 def style_path(map_path: Path) -> Path:

@@ -39,6 +39,7 @@ _UNITS = {
     for unit in units.split()
 }
 _LEAST_NANOMETRES = 100.0
+_NOT_PIXELS = (".aux.xml", ".ovr")  # programs that show a raster write them beside it
 SAME_PLACE = 1e-3  # pixels
 _TOLERANCE = 0.01  # pixels that a warp may be off
 
@@ -53,6 +54,7 @@ class Raster:
         transparency: Whether a band says which pixels are transparent.
         dtype: Its pixel type, as numpy names it.
         nodata: Declared nodata value of each band.
+        files: All files that its pixels come from, those that a virtual raster names among them.
     """
 
     def __init__(self, path: Path, handles: ExitStack) -> None:
@@ -70,6 +72,7 @@ class Raster:
         self.transparency = bool(self._alphas)
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
+        self.files = tuple(name for name in self._file.files if not name.endswith(_NOT_PIXELS))
         self._warps: list[tuple[WarpedVRT, list[int]]] = []
         self._try_last_pixel()
 

@@ -1,6 +1,6 @@
 """Classification: a model and rasters in, a map on the reference raster's grid out."""
 
-import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -10,38 +10,31 @@ from typing import Any
 import numpy as np
 import torch
 from affine import Affine
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import Env
-from rasterio.windows import Window
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Bundle, load_bundle
 from m3amba_geo.config import ClassifyConfig, SceneConfig
-from m3amba_geo.errors import AllNodataError, DiskFullError, NoOverlapError, UsageError
-from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned
-from m3amba_geo.files import check_output, checksum, together
+from m3amba_geo.errors import AllNodataError, NoOverlapError, UsageError
+from m3amba_geo.events import Artifact, Listener, Note, Started, Warned
+from m3amba_geo.files import check_output, checksum, drop_scratches, locked, together
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.labels import Legend
-from m3amba_geo.geo.maps import (
-    Layer,
-    RowWriter,
-    code_type,
-    drop_stale,
-    open_map,
-    style,
-    style_path,
-)
+from m3amba_geo.geo.maps import Layer, code_type, drop_stale, names_path, style, style_path
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.geo.windows import default_stride
-from m3amba_geo.infer.predict import Predictor, Region, Rows, agreement, map_rows, region_of
+from m3amba_geo.infer.blocks import blocks_of, row_type
+from m3amba_geo.infer.journal import Journal, open_journal, work_folder
+from m3amba_geo.infer.predict import Predictor, Region, agreement, region_of
 from m3amba_geo.jobs.machine import prepare
+from m3amba_geo.jobs.mapping import Mapper, identity, make_missing, named_pixels, put_together
+from m3amba_geo.jobs.room import check_disk, check_memory
 from m3amba_geo.jobs.sidecar import Sidecar, records, sidecar_path
 from m3amba_geo.model.device import choose_precision
 from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
 
-_TILE_ROWS = 256  # rows that a writer may hold back
 # GDAL would keep a twentieth of the machine's memory full of blocks that are not needed again.
 _CACHE_SHARE = 8
 _RESOLUTION_TOLERANCE = 0.1
@@ -81,60 +74,107 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         emit: Told of everything on the way.
 
     Raises:
-        M3ambaError: Inputs, machine or outputs are not fit; nothing is left half-written.
+        M3ambaError: Inputs, machine or outputs are not fit; no output is left half-written, and
+            finished blocks are kept for the next run (see `infer.journal`).
     """
     emit(Started("classify", __version__))
     bundle = load_bundle(model)
-    manifest = bundle.manifest
-    beside = _beside(model, bundle, config.out)
-    layers = _layers(config, manifest.legend)
-    for layer in layers.values():
-        check_output(layer.path, overwrite=config.overwrite)
-    device, _ = prepare(config.device, config.scan, None, emit)
-    predictor = Predictor(
+    legend = bundle.manifest.legend
+    digest = checksum(model)
+    beside = _beside(model.name, digest, bundle, config.out)
+    layers = _layers(config, legend)
+    folder = work_folder(config.out)
+    for layer in layers.values():  # where a run was killed, its journal knows whose the outputs are
+        check_output(layer.path, overwrite=config.overwrite or folder.exists())
+    cache = config.memory * 2**20 // _CACHE_SHARE
+    with Env(GDAL_CACHEMAX=cache), locked(*_paths(layers)), ExitStack() as handles:
+        drop_scratches(*_paths(layers), names_path(config.out), *beside)
+        device, backend = prepare(config.device, config.scan, None, emit)
+        predictor = _predictor(bundle, config, device, emit)
+        stack = handles.enter_context(open_stack(scene, emit, bundle.manifest.modalities))
+        _compare_resolution(stack, bundle, emit)
+        _settle_precision(stack, predictor, emit)
+        region = region_of(stack.grid, config.bounds)
+        mapper = Mapper(
+            stack,
+            predictor,
+            _stride(config, predictor.patch),
+            legend,
+            _mask(handles, config.mask, stack.grid),
+            row_type(layers, region.shape[1]),
+        )
+        journal = handles.enter_context(
+            open_journal(
+                folder,
+                identity(digest, scene, mapper, region, backend),
+                blocks_of(region, predictor.patch, mapper.stride),
+                mapper.kind,
+                emit,
+                restart=config.restart,
+            )
+        )
+        if not journal.state.published:
+            _check_old(layers, journal, config)
+            check_memory(layers, region, predictor, config.memory)
+            check_disk(layers, region, journal)
+            make_missing(mapper, journal, emit)
+            _publish(journal, layers, _part(stack.grid, region), legend, beside, config, emit)
+        for layer in layers.values():
+            drop_stale(layer)
+        journal.remove()
+    emit(Note(f"Map, style and sidecar lie in {config.out.resolve().parent}."))
+    for role, layer in layers.items():
+        emit(Artifact(str(layer.path), role))
+    return ClassifyResults(
+        config.out, config.confidence, config.probabilities, style_path(config.out),
+        journal.state.pixels,
+    )  # fmt: skip
+
+
+def _paths(layers: Mapping[str, Layer]) -> list[Path]:
+    return [layer.path for layer in layers.values()]
+
+
+def _predictor(
+    bundle: Bundle, config: ClassifyConfig, device: torch.device, emit: Listener
+) -> Predictor:
+    return Predictor(
         _model(bundle, config, emit),
-        [scaling.statistics() for scaling in manifest.scaling],
+        [scaling.statistics() for scaling in bundle.manifest.scaling],
         device,
         config.batch,
         choose_precision(config.precision, device, emit),
     )
-    cache = config.memory * 2**20 // _CACHE_SHARE
-    with Env(GDAL_CACHEMAX=cache), together() as scratch_of, ExitStack() as handles:
-        stack = handles.enter_context(open_stack(scene, emit, manifest.modalities))
-        _compare_resolution(stack, bundle, emit)
-        _settle_precision(stack, predictor, emit)
-        region = region_of(stack.grid, config.bounds)
-        grid = _part(stack.grid, region)
-        _check_room(layers, region, predictor, config)
-        mask = _mask(handles, config.mask, stack.grid)
-        stride = _stride(config, predictor.patch)
-        writers = {
-            role: handles.enter_context(open_map(layer, grid, scratch_of))
-            for role, layer in layers.items()
-        }
-        counts = np.zeros(65536, np.int64)
-        for rows in map_rows(stack, predictor, stride, region):
-            codes = _write(rows, writers, manifest.legend, mask, region)
-            counts += np.bincount(codes.ravel(), minlength=65536)
-            done = rows.top + rows.valid.shape[0] - region.top
-            emit(Progress("mapping", done, region.shape[0], "rows"))
-        if not counts[1:].any():
-            raise AllNodataError(
-                "The map would be empty: no pixel is valid in every band"
-                f"{' within the mask' if config.mask else ''}.",
-                "Check the nodata values of the rasters and that they overlap.",
-            )
+
+
+def _check_old(layers: Mapping[str, Layer], journal: Journal, config: ClassifyConfig) -> None:
+    """Makes sure that only outputs of this very run are replaced unasked."""
+    for layer in layers.values():
+        if not journal.made(layer.path):
+            check_output(layer.path, overwrite=config.overwrite)
+
+
+def _publish(
+    journal: Journal,
+    layers: Mapping[str, Layer],
+    grid: GeoBox,
+    legend: Legend,
+    beside: Mapping[Path, str],
+    config: ClassifyConfig,
+    emit: Listener,
+) -> None:
+    """Writes all outputs; they get their names together."""
+    with together() as scratch_of:
+        counts = put_together(journal, layers, grid, scratch_of, emit)
+        try:
+            pixels = named_pixels(counts, legend, masked=config.mask is not None)
+        except AllNodataError:
+            journal.remove()  # nobody wants to go on from nothing
+            raise
         for path, text in beside.items():
             scratch_of(path).write_text(text, encoding="utf-8")
-    emit(Note(f"Map, style and sidecar lie in {config.out.resolve().parent}."))
-    for role, layer in layers.items():
-        drop_stale(layer)
-        emit(Artifact(str(layer.path), role))
-    named = {entry.name: int(counts[entry.code]) for entry in manifest.legend}
-    return ClassifyResults(
-        config.out, config.confidence, config.probabilities, style_path(config.out),
-        named | {"nodata": int(counts[0])},
-    )  # fmt: skip
+        journal.name_outputs({path: scratch_of(path) for path in _paths(layers)}, pixels)
+    journal.note_published()
 
 
 def _stride(config: ClassifyConfig, patch: int) -> int:
@@ -203,31 +243,6 @@ def _part(grid: GeoBox, region: Region) -> GeoBox:
     return GeoBox(region.shape, affine, grid.crs)
 
 
-def _check_room(
-    layers: dict[str, Layer], region: Region, predictor: Predictor, config: ClassifyConfig
-) -> None:
-    """Makes sure that rows fit into memory and that the disk is not certain to run full."""
-    height, width = region.shape
-    bytes_a_pixel = {k: np.dtype(v.dtype).itemsize * len(v.names) for k, v in layers.items()}
-    waiting = sum(bytes_a_pixel.values()) * width * 2 * _TILE_ROWS
-    sums = width * predictor.patch * (predictor.classes * 3 + 2) * 4
-    need = (waiting + sums) / 2**20
-    if need > config.memory:
-        raise UsageError(
-            f"Rows of {width} pixels need {need:.0f} MiB of working memory; "
-            f"--memory allows {config.memory}.",
-            f"Use --memory {int(need) + 1}, or map in parts with --bounds.",
-        )
-    for role, layer in layers.items():
-        folder = layer.path.resolve().parent
-        # Deflate shrinks maps five- to fiftyfold: below a fiftieth it can't end well.
-        if shutil.disk_usage(folder).free < bytes_a_pixel[role] * height * width / 50:
-            raise DiskFullError(
-                f"Too little space in {folder} for {layer.path.name}.",
-                "Free some space, or name an output on another disk.",
-            )
-
-
 def _mask(handles: ExitStack, path: Path | None, grid: GeoBox) -> Raster | None:
     if path is None:
         return None
@@ -240,35 +255,12 @@ def _mask(handles: ExitStack, path: Path | None, grid: GeoBox) -> Raster | None:
     return mask
 
 
-def _write(
-    rows: Rows,
-    writers: dict[str, RowWriter],
-    legend: Legend,
-    mask: Raster | None,
-    region: Region,
-) -> NDArray[np.uint16]:
-    """Writes finished rows to all layers and returns their codes, `(h, W)`."""
-    valid = rows.valid
-    if mask is not None:
-        height, width = valid.shape
-        values, present = mask.read(Window(region.left, rows.top, width, height))
-        valid = valid & present[0] & (values[0] != 0)
-    table = np.array([entry.code for entry in legend], np.uint16)
-    codes = np.where(valid, table[rows.shares.argmax(axis=0)], np.uint16(0))
-    writers["map"].append(codes)
-    if "confidence" in writers:
-        writers["confidence"].append(np.where(valid, rows.shares.max(axis=0), 0))
-    if "probabilities" in writers:
-        writers["probabilities"].append(np.where(valid, rows.shares, -1))
-    return codes
-
-
-def _beside(model: Path, bundle: Bundle, map_path: Path) -> dict[Path, str]:
+def _beside(name: str, digest: str, bundle: Bundle, map_path: Path) -> dict[Path, str]:
     """Returns what is to lie beside the map: sidecar and style."""
     manifest = bundle.manifest
     sidecar = Sidecar(
-        model=checksum(model),
-        model_name=model.name,
+        model=digest,
+        model_name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         patch=manifest.network.patch,
         legend=manifest.legend,

@@ -78,7 +78,10 @@ def run(folder: Path, emit: Listener, *, epochs: int = _EPOCHS) -> DemoResults:
     tell = _within(emit)
     train.run([scene], settings, tell, overwrite=True)
     outputs = ClassifyConfig(
-        out=folder / "map.tif", confidence=folder / "confidence.tif", overwrite=True
+        out=folder / "map.tif",
+        confidence=folder / "confidence.tif",
+        overwrite=True,
+        restart=True,  # the model is a new one
     )
     classify.run(settings.out, scene, outputs, tell)
     points = LabelConfig(data / "landsat96_points.gpkg", field="label")

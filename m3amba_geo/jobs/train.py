@@ -19,7 +19,7 @@ from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundl
 from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
-from m3amba_geo.files import check_output, fingerprint
+from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
@@ -98,7 +98,9 @@ def run(
     label_configs = _label_configs(scenes)
     device, backend = prepare(config.device, config.scan, config.workers, emit)
     start = None if init is None else load_bundle(init)
-    with ExitStack() as handles:
+    checkpoint = config.out.with_name(config.out.name + ".checkpoint")
+    with locked(config.out), ExitStack() as handles:
+        drop_scratches(config.out, checkpoint)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
         statistics = _scaling(opened, start)
@@ -107,7 +109,6 @@ def run(
         torch.manual_seed(config.seed)
         model = _model(network, encoder, start, legend, emit).to(device)
         patches = Patches(_labelled(opened, legend), statistics, network.patch)
-        checkpoint = config.out.with_name(config.out.name + ".checkpoint")
         inputs = _inputs(scenes)
         scaling = tuple(_to_scaling(s) for s in statistics)
         identity = None if encoder is None else encoder.identity
@@ -142,7 +143,7 @@ def run(
         areas = tuple(_area(scene) for scene in opened)
         embeddings = {} if model.guide is None else model.guide.state_dict()
         save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas))
-    checkpoint.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
     emit(Artifact(str(config.out), "model"))

@@ -19,7 +19,7 @@ from ..translate import tr
 from .base import BackendAlgorithm
 from .layers import absolute, model_problem, overlap, pair, raster_arguments, raster_problem
 
-OPTIONS = ("MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY", "GUIDE_WEIGHTS", "DEVICE")
+OPTIONS = ("MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY", "GUIDE_WEIGHTS", "RESTART", "DEVICE")
 
 
 class Classify(BackendAlgorithm):
@@ -98,6 +98,11 @@ class Classify(BackendAlgorithm):
             ),
             tr("Local file with the weights of the image encoder that the model was trained with."),
             advanced=True,
+        )
+        self.add_flag(
+            "RESTART",
+            tr("Start anew"),
+            tr("Drops what a cancelled run has left for this map, instead of going on from it."),
         )
         self.add_device()
 

@@ -85,6 +85,16 @@
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
+      <source>Start anew</source>
+      <translation>Recommencer</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/classify.py" />
+      <source>Drops what a cancelled run has left for this map, instead of going on from it.</source>
+      <translation>Abandonne ce qu'une exécution annulée a laissé pour cette carte, au lieu de la poursuivre.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/classify.py" />
       <source>GeoTIFF of class codes; 0 where an input has no data. A style lies beside it.</source>
       <translation>GeoTIFF des codes de classe ; 0 là où une entrée n'a pas de données. Un style est placé à côté.</translation>
     </message>

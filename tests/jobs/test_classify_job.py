@@ -222,9 +222,10 @@ def test_colours_and_names_travel_with_the_map(full, model):
 def test_events_begin_with_the_job_count_the_rows_and_name_the_files(full):
     results, _, events = full
     assert events[0] == Started("classify", events[0].version)
-    rows = [event.done for event in events if isinstance(event, Progress)]
-    assert rows == sorted(set(rows))
-    assert rows[-1] == 50
+    for phase in ("mapping", "writing"):
+        rows = [e.done for e in events if isinstance(e, Progress) and e.phase == phase]
+        assert rows == sorted(set(rows))
+        assert rows[-1] == 50
     artifacts = {event.role: event.path for event in events if isinstance(event, Artifact)}
     assert artifacts == {
         "map": str(results.map),

@@ -172,7 +172,7 @@ def test_cancel_in_the_middle(start, scene, trained, large, tmp_path, algorithm)
         }  # fmt: skip
     feedback, wait, _ = start(algorithm, parameters)
     running = (lambda: feedback.fractions) if algorithm == "train" else (
-        lambda: any(out.iterdir())
+        lambda: any(out.glob("*.m3amba-work"))
     )  # fmt: skip
     assert wait(until=running) is None, feedback.told
     children = backends()
@@ -184,8 +184,9 @@ def test_cancel_in_the_middle(start, scene, trained, large, tmp_path, algorithm)
     assert not succeeded
     assert not backends()
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
-    # What an interrupted training goes on with is whole, and no output.
-    assert [p.name for p in out.iterdir() if not p.name.endswith(".checkpoint")] == []
+    # What an interrupted run goes on with is whole, and no output.
+    kept = (".checkpoint", ".m3amba-work")
+    assert [p.name for p in out.iterdir() if not p.name.endswith(kept)] == []
 
 
 def test_a_killed_backend_is_probably_out_of_memory(start, scene, tmp_path):

@@ -1,0 +1,105 @@
+"""Blocks of a map: bands of rows that are made in any order, and the files that hold them.
+
+A block is made from all windows that reach it, whichever blocks were made before: its pixels are
+the same to the last bit. Windows across the border of two blocks are computed for both.
+
+A file holds the rows one after the other, each with its pixels in every output, and ends in a
+SHA-256 of the run, of the block's rows and of all that stands before. So a file that is cut, of
+another run or of another place is no block. It is written and read a few rows at a time.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3amba_geo.files import whole
+from m3amba_geo.geo.maps import Layer
+from m3amba_geo.infer.predict import Region
+
+RowRecords = NDArray[np.void]
+"""`(h,)` rows of a map: a field for each output, `(bands, W)`."""
+
+_EXTRA = 32  # a block costs at most one part in so many of work done twice
+_ROWS = 64  # read at a time
+
+
+def blocks_of(region: Region, patch: int, stride: int) -> tuple[Region, ...]:
+    """Returns the blocks of a region from its top to its bottom.
+
+    Borders lie on rows where windows begin, counted from the top of the grid: there the fewest
+    windows lie across them.
+    """
+    across = max(1, -(-patch // stride) - 1)  # rows of windows that two blocks share
+    height = _EXTRA * across * stride
+    inner = range((region.top // height + 1) * height, region.bottom, height)
+    borders = [region.top, *inner, region.bottom]
+    return tuple(
+        Region(top, region.left, bottom, region.right) for top, bottom in pairwise(borders)
+    )
+
+
+def row_type(layers: Mapping[str, Layer], width: int) -> np.dtype[np.void]:
+    """Returns the type of one row of `width` pixels in all outputs, the same on every machine."""
+    return np.dtype(
+        [
+            (role, np.dtype(layer.dtype).newbyteorder("<"), (len(layer.names), width))
+            for role, layer in layers.items()
+        ]
+    )
+
+
+def file_bytes(block: Region, kind: np.dtype[np.void]) -> int:
+    """Returns the size of a block's file."""
+    return block.shape[0] * kind.itemsize + hashlib.sha256().digest_size
+
+
+def write_block(path: Path, run: str, block: Region, rows: Iterable[RowRecords]) -> None:
+    """Writes a block that is whole or absent, and outlasts a power loss once this returns.
+
+    Args:
+        path: The file.
+        run: Name of the run that it belongs to.
+        block: The place of its rows.
+        rows: Its rows, from the top.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    digest = _seeded(run, block)
+    with whole(path) as scratch, scratch.open("wb") as handle:
+        for records in rows:
+            content = records.tobytes()
+            digest.update(content)
+            handle.write(content)
+        handle.write(digest.digest())
+
+
+def read_block(
+    path: Path, run: str, block: Region, kind: np.dtype[np.void]
+) -> Iterator[RowRecords]:
+    """Yields the rows of a block, some at a time.
+
+    Raises:
+        ValueError: It is damaged; known in part only after the last rows.
+        OSError: It can't be read.
+    """
+    if path.stat().st_size != file_bytes(block, kind):
+        raise ValueError(f"{path} has the wrong size.")
+    digest = _seeded(run, block)
+    height = block.shape[0]
+    with path.open("rb") as handle:
+        for first in range(0, height, _ROWS):
+            content = handle.read(min(_ROWS, height - first) * kind.itemsize)
+            digest.update(content)
+            yield np.frombuffer(content, kind)
+        if handle.read() != digest.digest():
+            raise ValueError(f"The checksum of {path} does not fit.")
+
+
+def _seeded(run: str, block: Region) -> Any:  # noqa: ANN401 - hashlib names no type
+    return hashlib.sha256(f"{run} {block}".encode())
