@@ -36,13 +36,14 @@ class State:
 
     Attributes:
         identity: See `Identity`.
-        outputs: Size and time of change of each output that is about to get its name.
+        outputs: Size and time of change of each output that is about to get its name; of every
+            time that this was tried.
         pixels: Mapped pixels of each class, from the same moment on.
         published: Whether all outputs have their names.
     """
 
     identity: dict[str, str]
-    outputs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    outputs: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
     published: bool = False
     format: int = _FORMAT
@@ -113,13 +114,16 @@ class Journal:
     def made(self, path: Path) -> bool:
         """Whether a file is an output of this run, named just before the run was killed."""
         try:
-            return self.state.outputs.get(str(path.resolve())) == _mark(path)
+            return _mark(path) in self.state.outputs.get(str(path.resolve()), [])
         except OSError:
             return False
 
     def name_outputs(self, scratches: Mapping[Path, Path], pixels: Mapping[str, int]) -> None:
         """Notes the outputs, whole under temporary names, before they get their own."""
-        outputs = {str(path.resolve()): _mark(scratch) for path, scratch in scratches.items()}
+        outputs = {
+            str(path.resolve()): [*self.state.outputs.get(str(path.resolve()), []), _mark(scratch)]
+            for path, scratch in scratches.items()
+        }
         self._save(replace(self.state, outputs=outputs, pixels=dict(pixels)))
 
     def note_published(self) -> None:

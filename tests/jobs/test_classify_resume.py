@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,8 +229,16 @@ def test_a_run_killed_while_outputs_get_their_names(
     model, scene, out, expected, renamed, monkeypatch
 ):
     """Some are named, some are not: the same command, without --overwrite, finishes the rest."""
-    from pathlib import Path
+    killed_while_naming(model, scene, out, renamed, monkeypatch)
+    assert len([path for path in contents(out) if not path.startswith(".")]) == renamed
+    killed_while_naming(model, scene, out, 0, monkeypatch)
+    assert [path for path in contents(out) if ".part" in path]
+    run(model, scene, out)
+    assert contents(out) == expected
+    assert not work_folder(out).exists()
 
+
+def killed_while_naming(model, scene, out, renamed, monkeypatch):
     replace_file, count = Path.replace, []
 
     def fail_later(self, target):
@@ -243,11 +252,6 @@ def test_a_run_killed_while_outputs_get_their_names(
         patch.setattr(Path, "replace", fail_later)
         patch.setattr("m3amba_geo.files._drop", lambda _: None)  # a killed process tidies nothing
         stopped_anywhere(model, scene, out)
-    assert len([path for path in contents(out) if not path.startswith(".")]) == renamed
-    assert [path for path in contents(out) if ".part" in path]
-    run(model, scene, out)
-    assert contents(out) == expected
-    assert not work_folder(out).exists()
 
 
 def stopped_anywhere(model, scene, out):
