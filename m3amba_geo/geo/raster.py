@@ -40,6 +40,8 @@ _UNITS = {
 }
 _LEAST_NANOMETRES = 100.0
 _NOT_PIXELS = (".aux.xml", ".ovr")  # programs that show a raster write them beside it
+# A damaged file makes GDAL complain in bytes that are no text, and rasterio stumbles over those.
+_DAMAGE = (RasterioError, UnicodeDecodeError)
 SAME_PLACE = 1e-3  # pixels
 _TOLERANCE = 0.01  # pixels that a warp may be off
 
@@ -122,7 +124,7 @@ class Raster:
         """
         try:
             pixels = self._read_warped(window) if self._warps else self._read_own(window)
-        except RasterioError as error:
+        except _DAMAGE as error:
             raise _unreadable(self.path, error) from error
         valid = np.isfinite(pixels)
         pixels[~valid] = 0
@@ -178,7 +180,11 @@ def open_raster(path: Path) -> Iterator[Raster]:
         RasterUnreadableError: It is no raster, or damaged.
     """
     with ExitStack() as handles:
-        yield Raster(path, handles)
+        try:
+            raster = Raster(path, handles)
+        except _DAMAGE as error:
+            raise _unreadable(path, error) from error
+        yield raster
 
 
 def same_place(one: GeoBox, other: GeoBox) -> bool:
@@ -228,7 +234,7 @@ def read_label_raster(path: Path) -> LabelRaster:
     with _open(path) as file:
         try:
             raw, mask = file.read(1), file.read_masks(1) > 0
-        except RasterioError as error:
+        except _DAMAGE as error:
             raise _unreadable(path, error) from error
         valid = mask & np.isfinite(raw)
         values = np.where(valid, raw, 0).astype(np.int64)
@@ -281,7 +287,7 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
             # Rasters without a place are welcome; `align.open_stack` says so in our own words.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
-    except RasterioError as error:
+    except _DAMAGE as error:
         raise _unreadable(path, error) from error
 
 

@@ -328,3 +328,13 @@ def test_fractions_are_no_labels(tmp_path):
     path = write_raster(tmp_path / "a.tif", np.full((1, 2, 2), 1.5, np.float32))
     with pytest.raises(RasterUnreadableError, match="fractions"):
         read_label_raster(path)
+
+
+def test_a_complaint_of_gdal_that_is_no_text_is_a_damaged_raster(tmp_path, monkeypatch):
+    def complain(*_):
+        b"\xa0".decode()
+
+    path = write_raster(tmp_path / "a.tif", np.ones((1, 4, 4), np.float32))
+    monkeypatch.setattr(rasterio, "open", complain)
+    with pytest.raises(RasterUnreadableError), open_raster(path):
+        pass
