@@ -71,7 +71,8 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
         raise NoLabelsError(
             "No pixel is labelled.", "Check that labels and raster show the same place."
         )
-    sides = np.where(labels.codes > 0, np.uint8(Side.TRAIN), np.uint8(Side.NONE))
+    sides = np.full(labels.codes.shape, Side.NONE, np.uint8)
+    sides[labels.codes > 0] = Side.TRAIN
     wanted = [(Side.TEST, config.test), (Side.VALIDATION, config.validation)]
     wanted = [(side, share) for side, share in wanted if share > 0]
     if config.by == "none" or not wanted:

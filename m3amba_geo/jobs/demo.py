@@ -29,7 +29,7 @@ from m3amba_geo.geo.raster import read_label_raster
 from m3amba_geo.jobs import classify, evaluate, train
 from m3amba_geo.jobs.sidecar import read_sidecar
 
-_MODALITIES = {"vnir": ("10", "20", "30", "40"), "swir": ("50", "70")}
+MODALITIES = {"vnir": ("10", "20", "30", "40"), "swir": ("50", "70")}
 _EPOCHS = 24
 
 
@@ -68,7 +68,7 @@ def run(folder: Path, emit: Listener, *, epochs: int = _EPOCHS) -> DemoResults:
     scene = SceneConfig(
         modalities=tuple(
             ModalityConfig(name, tuple(data / f"lsat7_2000_{band}.tif" for band in bands))
-            for name, bands in _MODALITIES.items()
+            for name, bands in MODALITIES.items()
         ),
         labels=LabelConfig(data / "landsat96_polygons.shp", field="label"),
     )

@@ -1,6 +1,7 @@
 """Sides lie apart, units stay whole, no class is lost to training."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,14 @@ def test_invariants(scene: tuple[Labels, SplitConfig, int]) -> None:
         assert set(result.untested) == lacking
     again = split_labels(labels, config, np.random.default_rng(seed))
     np.testing.assert_array_equal(again.sides, sides)
+
+
+def test_order_in_memory_does_not_matter() -> None:
+    labels = make_labels([(0, 0, 30, 1), (60, 0, 30, 1), (0, 80, 30, 2), (60, 80, 30, 2)])
+    turned = replace(labels, codes=np.asfortranarray(labels.codes))
+    one, other = (split(x, validation=0, test=0.5, gap=2).sides for x in (labels, turned))
+    assert (one == Side.TEST).any()
+    assert np.array_equal(one, other)
 
 
 def test_two_polygons_are_halved() -> None:
