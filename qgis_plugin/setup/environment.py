@@ -28,6 +28,7 @@ from .plan import Build, Plan, check_disk, find_source, make_plan
 from .pythons import MANAGED, BasePython
 
 _UNITS = {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+_FULL = 2**20  # bytes; with less free, an installer failed for want of space
 # How far the bar is when each step begins; nearly all of the time is the packages'.
 _ENVIRONMENT, _PACKAGES, _CHECK = 0.02, 0.06, 0.92
 
@@ -222,6 +223,9 @@ class _Setup:
         if stop.asked:
             raise _cancelled()
         if exit_code != 0:
+            # `python -m venv` keeps to itself why its own pip failed.
+            if shutil.disk_usage(self._folder.path).free < _FULL:
+                tail.append("No space left on the disk.")
             raise read_failure(tail[-40:], plan.source.wheels is not None)
 
     def _variables(self) -> dict[str, str]:
