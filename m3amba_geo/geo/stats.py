@@ -15,17 +15,10 @@ _LIMIT = 10.0  # standard deviations; beyond lie clouds, glints and broken detec
 
 @dataclass(frozen=True)
 class BandStatistics:
-    """What is known of the bands of a modality, float64.
-
-    Attributes:
-        mean: Of each band, `(C,)`.
-        deviation: Standard deviation of each band, `(C,)`.
-        correlation: Of the bands with each other, `(C, C)`; None in a model file.
-    """
+    """Mean and standard deviation of each band of a modality, `(C,)` float64."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
-    correlation: NDArray[np.float64] | None = None
 
     def scale(self, pixels: Pixels, valid: Mask) -> Pixels:
         """Returns `(C, h, w)` in standard deviations from the mean; 0 where invalid."""
@@ -97,12 +90,12 @@ def scene_ranges(stack: Stack) -> list[BandStatistics]:
 
 
 class _Moments:
-    """Count, mean and summed products of deviations, merged batch by batch in float64."""
+    """Count, mean and sum of squared deviations, merged batch by batch in float64."""
 
     def __init__(self, bands: int) -> None:
         self.count = 0
         self.mean = np.zeros(bands)
-        self.products = np.zeros((bands, bands))
+        self.squares = np.zeros(bands)
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Takes in `(C, n)` values."""
@@ -112,17 +105,12 @@ class _Moments:
         batch = values.astype(np.float64)
         mean = batch.mean(axis=1)
         shift, total = mean - self.mean, self.count + n
-        around = batch - mean[:, None]
-        self.products += around @ around.T
-        self.products += np.outer(shift, shift) * (self.count * n / total)
+        self.squares += ((batch - mean[:, None]) ** 2).sum(axis=1)
+        self.squares += shift**2 * (self.count * n / total)
         self.mean += shift * (n / total)
         self.count = total
 
     def statistics(self) -> BandStatistics:
-        covariance = self.products / self.count
-        deviation = np.sqrt(np.diag(covariance))
+        deviation = np.sqrt(self.squares / self.count)
         flat = deviation <= 1e-7 * np.maximum(np.abs(self.mean), 1e-30)
-        deviation = np.where(flat, 1.0, deviation)
-        correlation = covariance / np.outer(deviation, deviation)
-        np.fill_diagonal(correlation, 1.0)  # of a band without spread, too
-        return BandStatistics(self.mean, deviation, correlation)
+        return BandStatistics(self.mean, np.where(flat, 1.0, deviation))

@@ -27,7 +27,6 @@ from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.geo.stats import BandStatistics, scene_statistics
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
-from m3amba_geo.learn.decorrelate import fold
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
 from m3amba_geo.model import build
@@ -124,7 +123,6 @@ def run(
             resume=resume,
         )
         model.load_state_dict(fitted.weights)
-        fold(model, patches.mixings)
         manifest = Manifest(
             network=network,
             modalities=_modalities(opened[0].stack),

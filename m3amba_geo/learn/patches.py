@@ -17,7 +17,6 @@ from m3amba_geo.geo.align import Stack, valid_in_all
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import starts
-from m3amba_geo.learn.decorrelate import decorrelation
 
 CELL = 8  # pixels; as the published training stride
 UNLABELLED = -1
@@ -45,8 +44,7 @@ class Batch:
     """Patches for one step.
 
     Attributes:
-        patches: For each modality `(B, C_n, P, P)` float32, scaled and decorrelated, 0 where
-            invalid.
+        patches: For each modality `(B, C_n, P, P)` float32, scaled, 0 where invalid.
         classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
         valid: `(B, P, P)` bool, where every modality is valid.
     """
@@ -85,7 +83,6 @@ class Patches:
     ) -> None:
         self.scenes = scenes
         self.statistics = statistics
-        self.mixings = [decorrelation(s) for s in statistics]
         self.patch = patch
         self.cells = np.concatenate([_cells(n, s.train) for n, s in enumerate(scenes)])  # (n, 3)
 
@@ -163,8 +160,7 @@ class Patches:
         side = self.patch
         stack = self.scenes[window.scene].stack
         pixels, valid = stack.read_cached(window.top, window.left, side, side)
-        scaled = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
-        patches = [np.tensordot(m, p, 1) for m, p in zip(self.mixings, scaled, strict=True)]
+        patches = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
         cut = np.full((side, side), UNLABELLED, np.int32)
         part = classes[window.top : window.top + side, window.left : window.left + side]
         cut[: part.shape[0], : part.shape[1]] = part

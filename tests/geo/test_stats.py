@@ -51,8 +51,6 @@ def test_statistics_equal_numpys_over_all_scenes(scenes):
         assert 0 < values.shape[1] < sum(mask.sum() for mask in chosen)  # holes are left out
         np.testing.assert_allclose(statistics.mean, values.mean(axis=1), rtol=1e-12)
         np.testing.assert_allclose(statistics.deviation, values.std(axis=1), rtol=1e-9)
-        correlation = np.atleast_2d(np.corrcoef(values))
-        np.testing.assert_allclose(statistics.correlation, correlation, rtol=1e-9, atol=1e-12)
 
 
 def test_without_a_valid_pixel(scenes):
@@ -80,7 +78,6 @@ def test_a_band_without_spread_has_deviation_1():
     moments = _Moments(3)
     moments.add(np.array([[0, 0, 0], [1e6, 1e6, 1e6], [0, 1, 2]], np.float32))
     assert moments.statistics().deviation[:2].tolist() == [1, 1]
-    assert np.array_equal(moments.statistics().correlation, np.eye(3))
 
 
 def test_scaling_is_bounded_and_0_where_invalid():

@@ -91,25 +91,6 @@ def test_statistics_come_from_valid_training_pixels_alone(trained):
     assert scaling.deviation == pytest.approx(pixels.std(axis=1))
 
 
-def test_the_model_takes_bands_as_they_are_though_training_mixed_them(place, tmp_path, monkeypatch):
-    before, taken_in, undo = [], [], train.fold
-
-    def fold(model, mixings):
-        for embedding, mixing in zip(model.network.embeddings, mixings, strict=True):
-            trained = embedding.conv.weight.detach()[:, :, 0, 0].clone()
-            before.append(trained)
-            taken_in.append(trained @ torch.from_numpy(mixing))
-        undo(model, mixings)
-
-    monkeypatch.setattr(train, "fold", fold)
-    config = brief(tmp_path)
-    train.run([place.scene], config, ignore)
-    saved = weights(config.out)
-    assert not np.allclose(saved["embeddings.0.conv.weight"][:, :, 0, 0], before[0], atol=1e-3)
-    for n, expected in enumerate(taken_in):
-        torch.testing.assert_close(saved[f"embeddings.{n}.conv.weight"][:, :, 0, 0], expected)
-
-
 def test_events_tell_the_way(trained):
     events = trained.train_events
     assert events[0] == Started("train", events[0].version)
