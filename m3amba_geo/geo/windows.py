@@ -21,7 +21,10 @@ def starts(length: int, patch: int, stride: int) -> NDArray[np.int64]:
 
 
 def default_stride(patch: int) -> int:
-    """Returns three quarters of the patch: 1.8 times the work of windows laid side by side."""
+    """Returns three quarters of the patch: 1.8 times the work of windows laid side by side.
+
+    Chosen by accuracy and seams: `training/results/stride.json`.
+    """
     return patch * 3 // 4
 
 
