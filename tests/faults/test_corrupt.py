@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from corrupting import make_inputs, outcome
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="forks")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="the harness forks, which Windows can not"),
+]
 
 
 @pytest.mark.parametrize("kind", ["bundle", "raster", "vector"])

@@ -11,7 +11,7 @@ NEVER = Moment("no phase", 0)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
+    pytest.mark.skipif(os.name != "posix", reason="kills by signals, which Windows lacks"),
 ]
 
 
