@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from m3amba_geo.errors import DataError, FileMissingError, UsageError
@@ -25,7 +25,15 @@ SplitBy = Literal["auto", "polygon", "block", "none"]
 
 WIDTH_AND_DEPTH: dict[Size, tuple[int, int]] = {"tiny": (48, 2), "small": (96, 4), "base": (384, 9)}
 
+
+def _odd(side: int) -> int:
+    if side % 2 == 0:
+        raise ValueError("a neighbourhood has a pixel in its middle: its side is odd")
+    return side
+
+
 Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=33), AfterValidator(_odd)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -34,7 +42,7 @@ class NetworkConfig:
     """Shape of the network (paper, section 3; letters as in `m3amba_geo.model`).
 
     Attributes:
-        bands: Bands of each modality, `(C_1, ..., C_N)`.
+        bands: Features of each modality, `(C_1, ..., C_N)`: its bands, or what is made of them.
         classes: Number of classes `Q`.
         size: Named width and depth; `width` and `depth` override it where given.
         width: Model width `E`.
@@ -160,6 +168,8 @@ class TrainConfig:
         out: Model file to write.
         size: Size of the network.
         patch: Patch side in pixels.
+        neighbourhoods: Sides in pixels, odd: the network sees bands averaged over neighbourhoods of
+            these sizes and decorrelated; none shows it the bands as they are, as published.
         epochs: Visits of every labelled cell; None chooses from the number of cells.
         batch: Patches a step.
         learning_rate: Peak of the warm-up and cosine schedule.
@@ -187,6 +197,7 @@ class TrainConfig:
     out: Path = Path("model.m3amba")
     size: Size = "tiny"
     patch: Annotated[int, Field(ge=8, le=128, multiple_of=4)] = 32
+    neighbourhoods: Annotated[tuple[Side, ...], Field(max_length=4)] = (5, 11)
     epochs: Count | None = None
     batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3

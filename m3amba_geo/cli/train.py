@@ -78,6 +78,26 @@ NETWORK_OPTIONS = together(
     ),
 )
 
+
+class Sides(click.ParamType):  # type: ignore[type-arg]
+    """`5,11` or `none`, as a list of numbers."""
+
+    name = "sides"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Returns what help shows."""
+        return "N,N|none"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """Returns the numbers; whether they will do is for the settings to tell."""
+        try:
+            return [] if value == "none" else [int(side) for side in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 5,11.", param, ctx)
+
+
 LEARNING_OPTIONS = together(
     setting(
         "--epochs",
@@ -93,6 +113,14 @@ LEARNING_OPTIONS = together(
         type=int,
         usual="32",
         help="Side of the patches in pixels.",
+    ),
+    setting(
+        "--neighbourhoods",
+        key="train.neighbourhoods",
+        type=Sides(),
+        usual="5,11",
+        help="Sides in pixels of the neighbourhoods that bands are averaged over; none shows the "
+        "network bands as they are.",
     ),
     setting(
         "--seed",

@@ -140,7 +140,7 @@ def _predictor(
 ) -> Predictor:
     return Predictor(
         _model(bundle, config, emit),
-        [scaling.statistics() for scaling in bundle.manifest.scaling],
+        bundle.features,
         device,
         config.batch,
         choose_precision(config.precision, device, emit),

@@ -22,9 +22,9 @@ from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
 from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.features import Features, scene_features
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.split import Side, Split, split_labels
-from m3amba_geo.geo.stats import BandStatistics, scene_statistics
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.learn.loop import fit
@@ -103,14 +103,14 @@ def run(
         drop_scratches(config.out, checkpoint)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
-        statistics = _scaling(opened, start)
+        features = _features(opened, config, start)
         encoder = _encoder(config, start, emit)
-        network = _network_config(opened[0].stack, len(legend), config, encoder, start)
+        network = _network_config(features, len(legend), config, encoder, start)
         torch.manual_seed(config.seed)
         model = _model(network, encoder, start, legend, emit).to(device)
-        patches = Patches(_labelled(opened, legend), statistics, network.patch)
+        patches = Patches(_labelled(opened, legend), features, network.patch)
         inputs = _inputs(scenes)
-        scaling = tuple(_to_scaling(s) for s in statistics)
+        scaling = tuple(Scaling.of(f.statistics) for f in features)
         identity = None if encoder is None else encoder.identity
         fitted = fit(
             model,
@@ -139,10 +139,12 @@ def run(
             scan=backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             licence=config.licence,
+            neighbourhoods=tuple(n.side for n in features[0].neighbourhoods),
         )
         areas = tuple(_area(scene) for scene in opened)
         embeddings = {} if model.guide is None else model.guide.state_dict()
-        save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas))
+        around = tuple(f.neighbourhoods for f in features)
+        save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas, around))
         checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
@@ -215,12 +217,15 @@ def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
     return kept
 
 
-def _scaling(scenes: Sequence[_Scene], start: Bundle | None) -> list[BandStatistics]:
-    if start is not None:  # the weights know this scaling
-        return [scaling.statistics() for scaling in start.manifest.scaling]
-    return scene_statistics(
+def _features(
+    scenes: Sequence[_Scene], config: TrainConfig, start: Bundle | None
+) -> list[Features]:
+    if start is not None:  # the weights know these
+        return start.features
+    return scene_features(
         [scene.stack for scene in scenes],
         [scene.split.sides == Side.TRAIN for scene in scenes],
+        config.neighbourhoods,
     )
 
 
@@ -233,7 +238,7 @@ def _encoder(config: TrainConfig, start: Bundle | None, emit: Listener) -> Encod
 
 
 def _network_config(
-    stack: Stack,
+    features: Sequence[Features],
     classes: int,
     config: TrainConfig,
     encoder: Encoder | None,
@@ -242,7 +247,7 @@ def _network_config(
     if start is not None:
         return replace(start.manifest.network, classes=classes)
     return NetworkConfig(
-        bands=tuple(len(modality.bands) for modality in stack.modalities),
+        bands=tuple(f.count for f in features),
         classes=classes,
         size=config.size,
         patch=config.patch,
@@ -304,10 +309,6 @@ def _area(scene: _Scene) -> TrainingArea:
 
 def _modalities(stack: Stack) -> tuple[TrainedModality, ...]:
     return tuple(TrainedModality(m.name, m.bands) for m in stack.modalities)
-
-
-def _to_scaling(statistics: BandStatistics) -> Scaling:
-    return Scaling(tuple(statistics.mean.tolist()), tuple(statistics.deviation.tolist()))
 
 
 def _resolution(stack: Stack) -> tuple[float, float]:

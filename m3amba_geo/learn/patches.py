@@ -5,6 +5,7 @@ Letters: P patch side, C_n bands of modality n.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -14,12 +15,14 @@ from torch import Tensor
 
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.cache import Cached
+from m3amba_geo.geo.features import Features, read_features
 from m3amba_geo.geo.raster import Mask, Pixels
-from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import starts
 
 CELL = 8  # pixels; as the published training stride
 UNLABELLED = -1
+_CACHE = 1 << 30  # bytes of features
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -44,7 +47,7 @@ class Batch:
     """Patches for one step.
 
     Attributes:
-        patches: For each modality `(B, C_n, P, P)` float32, scaled, 0 where invalid.
+        patches: For each modality `(B, C_n, P, P)` float32 features, 0 where invalid.
         classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
         valid: `(B, P, P)` bool, where every modality is valid.
     """
@@ -79,10 +82,13 @@ class Patches:
     """
 
     def __init__(
-        self, scenes: Sequence[LabelledScene], statistics: Sequence[BandStatistics], patch: int
+        self, scenes: Sequence[LabelledScene], features: Sequence[Features], patch: int
     ) -> None:
         self.scenes = scenes
-        self.statistics = statistics
+        self._read = [
+            Cached(partial(read_features, scene.stack, features), _CACHE // len(scenes))
+            for scene in scenes
+        ]
         self.patch = patch
         self.cells = np.concatenate([_cells(n, s.train) for n, s in enumerate(scenes)])  # (n, 3)
 
@@ -158,9 +164,7 @@ class Patches:
         self, window: Window, classes: NDArray[np.int32]
     ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
         side = self.patch
-        stack = self.scenes[window.scene].stack
-        pixels, valid = stack.read_cached(window.top, window.left, side, side)
-        patches = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
+        patches, valid = self._read[window.scene](window.top, window.left, side, side)
         cut = np.full((side, side), UNLABELLED, np.int32)
         part = classes[window.top : window.top + side, window.left : window.left + side]
         cut[: part.shape[0], : part.shape[1]] = part

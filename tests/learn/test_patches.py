@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from small import as_they_are, stack_of
 
 from m3amba_geo.config import TrainConfig
+from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.learn.patches import (
     CELL,
@@ -38,8 +39,8 @@ def located(shape, train, patch=8, validation=None):
     validation = nothing(shape) if validation is None else validation
     scene = LabelledScene(stack, train.astype(np.int32), validation.astype(np.int32))
     # Scaling clips at ten deviations: coordinates are kept far below.
-    statistics = [BandStatistics(np.zeros(2), np.full(2, SCALE)), *as_they_are(1)]
-    return Patches([scene], statistics, patch)
+    features = [Features(BandStatistics(np.zeros(2), np.full(2, SCALE))), *as_they_are(1)]
+    return Patches([scene], features, patch)
 
 
 def places(batch):
