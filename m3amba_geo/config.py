@@ -171,7 +171,7 @@ class TrainConfig:
         neighbourhoods: Sides in pixels, odd: the network sees bands averaged over neighbourhoods of
             these sizes and decorrelated; none shows it the bands as they are, as published.
         epochs: Visits of every labelled cell; None chooses from the number of cells.
-        batch: Patches a step.
+        batch: Patches a step, of all processes together.
         learning_rate: Peak of the warm-up and cosine schedule.
         weight_decay: Of weights only; never of norms, biases, `A_log`, `D`.
         supervised: Lambda 1, weight of the cross-entropy of all heads.

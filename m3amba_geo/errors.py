@@ -4,6 +4,8 @@ Callers match the class or the code, never the text. A message names the value t
 what was expected; the hint says what to do about it.
 """
 
+import errno
+
 
 class M3ambaError(Exception):
     """Root of every error that the user may meet.
@@ -199,8 +201,68 @@ class OutOfMemoryError(MachineError):
     code = "out-of-memory"
 
 
+class ProcessLostError(MachineError):
+    """Another process of the same job has ended without a word, or can't be reached."""
+
+    code = "process-lost"
+
+
 class CancelledError(M3ambaError):
     """The user stopped the job."""
 
     code = "cancelled"
     exit_status = 130
+
+
+class RelayedError(M3ambaError):
+    """What ended another process of the same job, with its code and exit status."""
+
+    def __init__(self, code: str, exit_status: int, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.exit_status = exit_status
+
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch's words
+_MEMORY_HINT = "Lower --batch, --memory or --size, or use a machine with more memory."
+_CANCEL_HINT = (
+    "Nothing half-written is left. A map goes on from its finished blocks when the same command is "
+    "given again, a training that has saved its state with --resume."
+)
+
+
+def explain(error: BaseException, *, cancelled: bool = False) -> M3ambaError:
+    """Returns any exception as one of ours.
+
+    Args:
+        error: What ended the job.
+        cancelled: Whether the user asked for the end: whatever comes up after that, often an odd
+            error from a library torn out of its work, is the consequence.
+    """
+    if isinstance(error, RelayedError):  # the end of one process has others stopped by a signal
+        return error
+    if isinstance(error, KeyboardInterrupt | CancelledError) or cancelled:
+        return CancelledError("Cancelled.", getattr(error, "hint", "") or _CANCEL_HINT)
+    if isinstance(error, M3ambaError):
+        return error
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return DiskFullError(f"The disk is full{where}.", "Free some space, or write elsewhere.")
+    if _is_memory(error):
+        return OutOfMemoryError(f"Memory ran out: {_first_line(error)}", _MEMORY_HINT)
+    return M3ambaError(
+        f"Unexpected {type(error).__name__}: {_first_line(error)}",
+        "This is a defect of m3amba-geo: please report it with the traceback on standard error.",
+    )
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so in several ways, and must not be imported to ask."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in _NO_MEMORY)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]

@@ -13,6 +13,7 @@ import click
 
 from m3amba_geo.cli.cancel import Cancellation
 from m3amba_geo.cli.failure import explain
+from m3amba_geo.cli.follower import Follower, is_follower
 from m3amba_geo.errors import CancelledError, M3ambaError
 from m3amba_geo.events import Done, Event, Failed, Listener, Progress
 
@@ -55,7 +56,7 @@ class Session:
     def __enter__(self) -> Self:
         logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
         self.cancellation.__enter__()
-        if self.json:
+        if self.json or is_follower():
             self._open_output()  # at once: standard output must stay pure
         return self
 
@@ -125,7 +126,9 @@ class Session:
 
     def _open_output(self) -> Output:
         """Returns the output; `--help` never needs one, nor the time to load it."""
-        if self._output is None and self.json:
+        if self._output is None and is_follower():
+            self._output = Follower(self.cancellation)
+        elif self._output is None and self.json:
             from m3amba_geo.cli.jsonlines import JsonLines
 
             self._output = JsonLines(self.cancellation)

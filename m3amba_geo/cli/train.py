@@ -44,6 +44,9 @@ EXAMPLES = """
 
     After a power cut:
       m3amba-geo train image.tif --labels roi.shp --resume
+
+    On four GPUs:
+      torchrun --standalone --nproc-per-node 4 -m m3amba_geo train image.tif --labels roi.shp
 """
 
 NETWORK_OPTIONS = together(
@@ -106,7 +109,13 @@ LEARNING_OPTIONS = together(
         usual="chosen from the labels",
         help="Visits of every labelled cell.",
     ),
-    setting("--batch", key="train.batch", type=int, usual="8", help="Patches a step."),
+    setting(
+        "--batch",
+        key="train.batch",
+        type=int,
+        usual="8",
+        help="Patches a step, of all processes together.",
+    ),
     setting(
         "--patch",
         key="train.patch",

@@ -29,6 +29,7 @@ from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.world import World, join
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import (
     ClipGuide,
@@ -80,7 +81,7 @@ def run(
     init: Path | None = None,
     overwrite: bool = False,
 ) -> TrainResults:
-    """Trains a model on one scene or several.
+    """Trains a model on one scene or several; processes of `torchrun` do it together.
 
     Args:
         scenes: Rasters and labels of each place; modalities and bands are the same in all.
@@ -94,13 +95,17 @@ def run(
         M3ambaError: Inputs, machine or output are not fit; nothing is left half-written.
     """
     emit(Started("train", __version__))
-    check_output(config.out, overwrite=overwrite)
     label_configs = _label_configs(scenes)
-    device, backend = prepare(config.device, config.scan, config.workers, emit)
-    start = None if init is None else load_bundle(init)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
-    with locked(config.out), ExitStack() as handles:
-        drop_scratches(config.out, checkpoint)
+    with join() as world, ExitStack() as handles:
+        _check_shares(config, world, emit)
+        if world.leads:
+            check_output(config.out, overwrite=overwrite)
+            handles.enter_context(locked(config.out))
+            drop_scratches(config.out, checkpoint)
+        device, backend = prepare(config.device, config.scan, config.workers, emit)
+        device = world.own_device(device)
+        start = None if init is None else load_bundle(init)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
         features = _features(opened, config, start)
@@ -121,6 +126,7 @@ def run(
             run=_digest(config, network, scaling, identity, inputs, opened),
             checkpoint=checkpoint,
             resume=resume,
+            world=world,
         )
         model.load_state_dict(fitted.weights)
         manifest = Manifest(
@@ -144,14 +150,25 @@ def run(
         areas = tuple(_area(scene) for scene in opened)
         embeddings = {} if model.guide is None else model.guide.state_dict()
         around = tuple(f.neighbourhoods for f in features)
-        save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas, around))
-        checkpoint.unlink(missing_ok=True)
+        if world.leads:
+            save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas, around))
+            checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
     emit(Artifact(str(config.out), "model"))
     return TrainResults(
         config.out, fitted.scores, _pixels(opened), tuple(e.name for e in legend), fitted.steps
     )
+
+
+def _check_shares(config: TrainConfig, world: World, emit: Listener) -> None:
+    if config.batch < world.size:
+        raise UsageError(
+            f"A batch of {config.batch} patches can't be shared by {world.size} processes.",
+            "Raise --batch, or start fewer processes.",
+        )
+    if world.size > 1:
+        emit(Note(f"{world.size} processes share each batch of {config.batch} patches."))
 
 
 def _label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:

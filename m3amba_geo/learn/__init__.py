@@ -1,1 +1,1 @@
-"""Training: patches, objective, loop, checkpoints."""
+"""Training: patches, objective, loop, checkpoints, and the processes that share it."""

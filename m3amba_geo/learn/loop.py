@@ -26,6 +26,7 @@ from m3amba_geo.learn.checkpoint import (
 )
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Patches, Window
+from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
 
@@ -64,6 +65,7 @@ def fit(
     run: str,
     checkpoint: Path,
     resume: bool,
+    world: World = ALONE,
 ) -> Fitted:
     """Trains a model and returns the best weights; the model itself ends at the last ones.
 
@@ -76,11 +78,14 @@ def fit(
         run: Digest of data and settings, kept in the checkpoint.
         checkpoint: File of the unfinished run; it is removed by the caller.
         resume: Whether to go on from it.
+        world: The processes that make this run together.
 
     Raises:
         CheckpointError: The run can't be taken up.
+        UsageError: The processes do not make the same run.
+        ProcessLostError: Another process has ended.
     """
-    return _Run(model, patches, config, device, emit, run, checkpoint).fit(resume)
+    return _Run(model, patches, config, device, emit, run, checkpoint, world).fit(resume)
 
 
 class _Run:
@@ -93,8 +98,12 @@ class _Run:
         emit: Listener,
         run: str,
         checkpoint: Path,
+        world: World = ALONE,
     ) -> None:
-        self.model, self.patches, self.config = model, patches, config
+        self.model, self.patches, self.config, self.world = model, patches, config, world
+        self.part = world.part(config.batch)
+        if world.size > 1:
+            model.network.take_part(config.batch, self.part)
         model.network.recompute = config.recompute
         if config.recompute:
             return_memory()
@@ -121,6 +130,7 @@ class _Run:
     def fit(self, resume: bool) -> Fitted:
         if resume:
             self._take_up()
+        self.world.agree(f"{self.position}")
         self._foresee()
         interval = max(1, self.steps // _VALIDATIONS)
         while self.position.step < self.steps and self.position.misses < self.config.patience:
@@ -150,19 +160,21 @@ class _Run:
         torch._foreach_lerp_(
             list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - decay
         )
-        return float(loss.detach())
+        return float(loss)
 
     def _gradients(self, step: int) -> Tensor:
         # Seeded by the step, so that a run that is taken up drops the same paths.
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         self.model.train()
-        batch = self.patches.batch(step, self.config).to(self.device)
+        batch = self.patches.batch(step, self.config, self.part)
+        counts = self.world.sum(batch.counts())
+        batch = batch.to(self.device)
         with autocast(self.device, self.precision):
             logits, fused = self.model(batch.patches)
-        loss = self.objective(logits, fused, batch)
+        loss = self.objective(logits, fused, batch, counts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        return loss
+        return self.world.sum_gradients(loss, self.parameters.values())
 
     def _validate(self) -> None:
         if not self.windows:  # nothing to choose by: the latest is kept
@@ -189,6 +201,7 @@ class _Run:
         self.model.eval()
         scenes = self.patches.scenes
         blend = torch.from_numpy(blend_weights(self.patches.patch)).to(self.device)
+        windows = windows[self.world.part(len(windows))]
         # Row of each validation pixel in `votes`, scene after scene.
         rows, count = [], 0
         for scene in scenes:
@@ -197,7 +210,7 @@ class _Run:
             index[wanted] = np.arange(count, count := count + int(wanted.sum()))
             rows.append(index)
         votes = np.zeros((count, self.model.network.config.classes))
-        truth = np.zeros(count, np.int64)
+        truth = np.concatenate([s.validation[s.validation != UNLABELLED] for s in scenes])
         first = 0
         for batch in self.patches.validation_batches(windows, self.config.batch):
             here = batch.to(self.device)
@@ -210,10 +223,10 @@ class _Run:
                 ys, xs = np.nonzero(classes != UNLABELLED)
                 row = rows[window.scene][window.top + ys, window.left + xs]
                 votes[row] += share[ys, xs]
-                truth[row] = classes[ys, xs]
             first += len(shares)
+        self.world.sum(torch.from_numpy(votes))
         seen = votes.any(axis=1)
-        return truth[seen], votes[seen].argmax(axis=1)
+        return truth[seen].astype(np.int64), votes[seen].argmax(axis=1)
 
     def _final_scores(self) -> dict[str, float]:
         if not self.every_window:
@@ -259,6 +272,8 @@ class _Run:
         )
 
     def _save(self) -> None:
+        if not self.world.leads:
+            return
         names = {parameter: name for name, parameter in self.parameters.items()}
         save_checkpoint(
             self.checkpoint,

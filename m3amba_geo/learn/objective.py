@@ -25,25 +25,41 @@ class Objective(nn.Module):
         self.supervised = supervised
         self.unsupervised = unsupervised
 
-    def forward(self, logits: Sequence[Tensor], fused: Tensor, batch: Batch) -> Tensor:
-        """For heads `(B, Q, P, P)` returns the loss, a scalar."""
-        weights = batch.valid / batch.valid.sum().clamp(min=1)  # (B, P, P)
+    def forward(
+        self,
+        logits: Sequence[Tensor],
+        fused: Tensor,
+        batch: Batch,
+        counts: Tensor | None = None,
+    ) -> Tensor:
+        """For heads `(B, Q, P, P)` returns the loss, a scalar.
+
+        Args:
+            logits: Heads of the modalities.
+            fused: The fused head.
+            batch: Their patches.
+            counts: `Batch.counts` of a larger batch that this one is a part of: the losses of the
+                parts sum up to that of the whole, however labels are spread over them.
+        """
+        labelled, valid = (batch.counts() if counts is None else counts).clamp(min=1)
+        weights = batch.valid / valid  # (B, P, P)
         fused = fused.float()
-        loss = self.supervised * self._cross_entropy(fused, batch.classes)
+        loss = self.supervised * self._cross_entropy(fused, batch.classes, labelled)
         for modality in logits:
             modality = modality.float()
             distance = 1 - F.cosine_similarity(modality, fused, dim=1)  # (B, P, P)
-            loss = loss + self.supervised * self._cross_entropy(modality, batch.classes)
+            entropy = self._cross_entropy(modality, batch.classes, labelled)
+            loss = loss + self.supervised * entropy
             loss = loss + self.unsupervised * (distance * weights).sum()
         return loss
 
-    def _cross_entropy(self, logits: Tensor, classes: Tensor) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, classes: Tensor, labelled: Tensor) -> Tensor:
         losses = F.cross_entropy(
             logits, classes, self.class_weights, ignore_index=UNLABELLED, reduction="none"
         )  # (B, P, P)
         # Divided by the number of labelled pixels, not by their weights: a batch that holds
         # frequent classes only must not count as much as one with rare ones.
-        return losses.sum() / (classes != UNLABELLED).sum().clamp(min=1)
+        return losses.sum() / labelled
 
 
 def class_weights(pixels: NDArray[np.int64], balance: float) -> Tensor:

@@ -56,6 +56,10 @@ class Batch:
     classes: Tensor
     valid: Tensor
 
+    def counts(self) -> Tensor:
+        """Returns `(2,)` int64: labelled pixels, valid pixels."""
+        return torch.stack([(self.classes != UNLABELLED).sum(), self.valid.sum()])
+
     def to(self, device: torch.device) -> "Batch":
         """Returns the batch on a device."""
         return Batch(
@@ -96,19 +100,14 @@ class Patches:
         """Number of cells."""
         return len(self.cells)
 
-    def batch(self, step: int, config: TrainConfig) -> Batch:
-        """Returns the batch of a step; it depends on the seed and the step alone.
+    def batch(self, step: int, config: TrainConfig, part: slice = slice(None)) -> Batch:
+        """Returns the batch of a step, or a part of it.
 
-        So a run that is taken up again sees what it would have seen.
+        A patch depends on the seed and its number in the run alone. So a run that is taken up
+        again sees what it would have seen, and so do several processes that share a batch.
         """
-        first = step * config.batch
-        chosen = []
-        for position in range(first, first + config.batch):
-            epoch, place = divmod(position, len(self.cells))
-            order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self.cells))
-            chosen.append(self.cells[order[place]])
-        rng = np.random.default_rng([config.seed, 2, step])
-        return self._stack([self._random_patch(cell, rng, config) for cell in chosen])
+        numbers = range(step * config.batch, (step + 1) * config.batch)[part]
+        return self._stack([self._visit(number, config) for number in numbers])
 
     def validation_windows(self, rng: np.random.Generator, most: int | None) -> list[Window]:
         """Returns windows that cover the validation pixels, at most `most` of them at random."""
@@ -139,10 +138,13 @@ class Patches:
                 ]
             )
 
-    def _random_patch(
-        self, cell: NDArray[np.int64], rng: np.random.Generator, config: TrainConfig
+    def _visit(
+        self, number: int, config: TrainConfig
     ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
-        scene, row, column = (int(value) for value in cell)
+        epoch, place = divmod(number, len(self.cells))
+        order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self.cells))
+        rng = np.random.default_rng([config.seed, 2, number])
+        scene, row, column = (int(value) for value in self.cells[order[place]])
         shape = self.scenes[scene].train.shape
         top, left = (
             _placed(start, side, self.patch, rng)

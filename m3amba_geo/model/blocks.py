@@ -8,17 +8,26 @@ from m3amba_geo.model.ss2d import SS2D, CrossSS2D, normalised
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: drops a residual of whole patches in training (Huang et al. 2016)."""
+    """Stochastic depth: drops a residual of whole patches in training (Huang et al. 2016).
+
+    Attributes:
+        rate: Share of the patches whose residual is dropped.
+        drawn: Patches that chance draws for; None draws for those at hand.
+        own: Which of these are at hand.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
+        self.drawn: int | None = None
+        self.own = slice(None)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, ...) -> (B, ...)`, kept patches scaled up to keep the mean."""
         if not self.training or self.rate == 0:
             return x
-        keep = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.rate
+        drawn = x.shape[0] if self.drawn is None else self.drawn
+        keep = torch.rand(drawn, *[1] * (x.ndim - 1), device=x.device)[self.own] >= self.rate
         return x * keep / (1 - self.rate)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from m3amba_geo.config import NetworkConfig
-from m3amba_geo.model.blocks import CrossBlock, FuseBlock
+from m3amba_geo.model.blocks import CrossBlock, DropPath, FuseBlock
 
 
 class PatchEmbedding(nn.Module):
@@ -112,6 +112,17 @@ class M3amba(nn.Module):
             z = self._through(fuse, torch.stack(streams).sum(0))  # (B, P, P, E)
         logits = [head(s) for head, s in zip(self.heads, streams, strict=True)]
         return logits, self.fused_head(z)
+
+    def take_part(self, batch: int, own: slice) -> None:
+        """Draws what is random for a larger batch, of which this process has a part.
+
+        Args:
+            batch: Patches of the whole batch.
+            own: Those that training will give to `forward`.
+        """
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                module.drawn, module.own = batch, own
 
     def _through(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
