@@ -1,8 +1,8 @@
 """The model file: one `.m3amba`, safetensors with a JSON manifest.
 
-Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the trained
-linear embeddings) hold weights, `area.N.train` and `area.N.validation` the packed masks of the
-labelled pixels of scene N. The frozen image encoder is not in it, only its identity.
+Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the linear
+embeddings) hold weights, `area.N.train` and `area.N.validation` the packed masks of the labelled
+pixels of scene N. The frozen image encoder is not in it, only its identity.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from m3amba_geo.config import NetworkConfig
+from m3amba_geo.config import Embedding, NetworkConfig
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelError
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import TrainedModality
@@ -67,6 +67,8 @@ class Manifest:
         scan: Scan backend used in training.
         created: Time in UTC, ISO 8601.
         licence: What the maker allows.
+        embedding: How bands became images for the encoder: by weights that were trained, or by
+            principal components.
         format: Version of this manifest.
     """
 
@@ -85,6 +87,7 @@ class Manifest:
     scan: str
     created: str
     licence: str = ""
+    embedding: Embedding = "learned"
     format: int = FORMAT
 
     def __post_init__(self) -> None:

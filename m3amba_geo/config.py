@@ -21,6 +21,7 @@ ScanName = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
 Precision = Literal["auto", "fp32", "bf16"]
 Resampling = Literal["nearest", "bilinear", "cubic", "average"]
 GuideMode = Literal["auto", "clip", "none"]
+Embedding = Literal["learned", "pca"]
 SplitBy = Literal["auto", "polygon", "block", "none"]
 
 WIDTH_AND_DEPTH: dict[Size, tuple[int, int]] = {"tiny": (48, 2), "small": (96, 4), "base": (384, 9)}
@@ -142,11 +143,16 @@ class GuideConfig:
             on this machine and never opens a connection; `none` works without.
         architecture: An open_clip architecture, QuickGELU included in the name.
         weights: Local file (`.safetensors`, or `.pt` with a state dict).
+        embedding: How the bands of a modality become the three of an image: `learned` with the
+            network, as published, or `pca`, the principal components of the training pixels.
+            With these nothing before the encoder changes in training, so that each window is
+            encoded once, and kept on disk for the next training.
     """
 
     mode: GuideMode = "auto"
     architecture: str = "ViT-B-32-quickgelu"
     weights: Path | None = None
+    embedding: Embedding = "learned"
 
 
 @dataclass(frozen=True, config=STRICT)

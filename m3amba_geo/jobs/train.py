@@ -22,13 +22,16 @@ from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
 from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+from m3amba_geo.jobs.fixed_guide import cache_file, set_components
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
-from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import (
     ClipGuide,
@@ -87,7 +90,7 @@ def run(
         config: How.
         emit: Told of everything on the way.
         resume: Go on with an unfinished run of the same data and settings.
-        init: Model to start from; its scaling and its guide are kept, its size too.
+        init: Model to start from; its scaling, its guide and its size are kept.
         overwrite: Whether the model file may be replaced.
 
     Raises:
@@ -98,6 +101,7 @@ def run(
     label_configs = _label_configs(scenes)
     device, backend = prepare(config.device, config.scan, config.workers, emit)
     start = None if init is None else load_bundle(init)
+    config = _with_settled_embedding(config, start, emit)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
     with locked(config.out), ExitStack() as handles:
         drop_scratches(config.out, checkpoint)
@@ -108,9 +112,12 @@ def run(
         network = _network_config(opened[0].stack, len(legend), config, encoder, start)
         torch.manual_seed(config.seed)
         model = _model(network, encoder, start, legend, emit).to(device)
-        patches = Patches(_labelled(opened, legend), statistics, network.patch)
+        fixed = model.guide is not None and config.guide.embedding == "pca"
+        labelled = _labelled(opened, legend)
+        patches = Patches(labelled, statistics, network.patch, CELL if fixed else 1)
         inputs = _inputs(scenes)
         scaling = tuple(_to_scaling(s) for s in statistics)
+        embeddings = _embeddings(model, start, opened, patches, scaling, emit) if fixed else None
         identity = None if encoder is None else encoder.identity
         fitted = fit(
             model,
@@ -121,8 +128,9 @@ def run(
             run=_digest(config, network, scaling, identity, inputs, opened),
             checkpoint=checkpoint,
             resume=resume,
+            embeddings=embeddings,
         )
-        model.load_state_dict(fitted.weights)
+        model.load_state_dict(model.state_dict() | fitted.weights)
         manifest = Manifest(
             network=network,
             modalities=_modalities(opened[0].stack),
@@ -139,10 +147,11 @@ def run(
             scan=backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             licence=config.licence,
+            embedding="pca" if fixed else "learned",
         )
         areas = tuple(_area(scene) for scene in opened)
-        embeddings = {} if model.guide is None else model.guide.state_dict()
-        save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas))
+        linear = {} if model.guide is None else model.guide.state_dict()
+        save_bundle(config.out, Bundle(manifest, model.network, linear, areas))
         checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
@@ -150,6 +159,24 @@ def run(
     return TrainResults(
         config.out, fitted.scores, _pixels(opened), tuple(e.name for e in legend), fitted.steps
     )
+
+
+def _with_settled_embedding(
+    config: TrainConfig, start: Bundle | None, emit: Listener
+) -> TrainConfig:
+    """Returns the settings with the linear embedding that is possible: that of the first model."""
+    wanted = config.guide.embedding
+    if start is None:
+        if wanted == "pca" and config.guide.mode == "none":
+            raise UsageError(
+                "--embedding pca is a way to guide, and --guide none goes without a guide.",
+                "Leave one of them out.",
+            )
+        return config
+    kept = start.manifest.embedding
+    if kept != wanted:
+        emit(Note(f"The guide of the first model is kept: --embedding {kept}, not {wanted}."))
+    return replace(config, guide=replace(config.guide, embedding=kept))
 
 
 def _label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
@@ -273,6 +300,26 @@ def _model(
                 "The first model does not fit these modalities.", "Give the same modalities."
             )
     return model
+
+
+def _embeddings(
+    model: GuidedM3amba,
+    start: Bundle | None,
+    scenes: Sequence[_Scene],
+    patches: Patches,
+    scaling: Sequence[Scaling],
+    emit: Listener,
+) -> Embeddings:
+    """Fixes the guide and returns its embeddings of all windows."""
+    guide = model.guide
+    assert guide is not None
+    if start is None:
+        stacks = [scene.stack for scene in scenes]
+        trained = [scene.split.sides == Side.TRAIN for scene in scenes]
+        set_components(guide, principal_components(stacks, trained, patches.statistics))
+    guide.requires_grad_(False)
+    places = [(scene.config, scene.stack) for scene in scenes]
+    return embed(guide, patches, cache_file(guide, places, scaling, patches.patch), emit)
 
 
 def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:

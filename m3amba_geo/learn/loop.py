@@ -24,8 +24,9 @@ from m3amba_geo.learn.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from m3amba_geo.learn.embeddings import Embeddings
 from m3amba_geo.learn.objective import Objective, class_weights
-from m3amba_geo.learn.patches import UNLABELLED, Patches, Window
+from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
 
@@ -64,6 +65,7 @@ def fit(
     run: str,
     checkpoint: Path,
     resume: bool,
+    embeddings: Embeddings | None = None,
 ) -> Fitted:
     """Trains a model and returns the best weights; the model itself ends at the last ones.
 
@@ -76,11 +78,12 @@ def fit(
         run: Digest of data and settings, kept in the checkpoint.
         checkpoint: File of the unfinished run; it is removed by the caller.
         resume: Whether to go on from it.
+        embeddings: Image embeddings of all windows; None where the guide is trained, or none.
 
     Raises:
         CheckpointError: The run can't be taken up.
     """
-    return _Run(model, patches, config, device, emit, run, checkpoint).fit(resume)
+    return _Run(model, patches, config, device, emit, run, checkpoint, embeddings).fit(resume)
 
 
 class _Run:
@@ -93,8 +96,10 @@ class _Run:
         emit: Listener,
         run: str,
         checkpoint: Path,
+        embeddings: Embeddings | None = None,
     ) -> None:
         self.model, self.patches, self.config = model, patches, config
+        self.embeddings = embeddings
         model.network.recompute = config.recompute
         if config.recompute:
             return_memory()
@@ -156,13 +161,21 @@ class _Run:
         # Seeded by the step, so that a run that is taken up drops the same paths.
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         self.model.train()
-        batch = self.patches.batch(step, self.config).to(self.device)
+        batch = self.patches.batch(step, self.config)
+        embeddings = self._known(batch)
+        batch = batch.to(self.device)
         with autocast(self.device, self.precision):
-            logits, fused = self.model(batch.patches)
+            logits, fused = self.model(batch.patches, embeddings)
         loss = self.objective(logits, fused, batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         return loss
+
+    def _known(self, batch: Batch) -> list[Tensor] | None:
+        """Returns the image embeddings of a batch, where they were made beforehand."""
+        if self.embeddings is None:
+            return None
+        return [embedding.to(self.device) for embedding in self.embeddings.of(batch)]
 
     def _validate(self) -> None:
         if not self.windows:  # nothing to choose by: the latest is kept
@@ -200,9 +213,9 @@ class _Run:
         truth = np.zeros(count, np.int64)
         first = 0
         for batch in self.patches.validation_batches(windows, self.config.batch):
-            here = batch.to(self.device)
+            inputs = (batch.to(self.device).patches, self._known(batch))
             with autocast(self.device, self.precision):
-                _, fused = torch.func.functional_call(self.model, dict(weights), (here.patches,))
+                _, fused = torch.func.functional_call(self.model, dict(weights), inputs)
             shares = (fused.float().softmax(1) * blend).permute(0, 2, 3, 1).cpu().numpy()
             for place, share in enumerate(shares):  # (P, P, Q)
                 window = windows[first + place]

@@ -39,30 +39,7 @@ class LabelledScene:
     validation: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Patches for one step.
-
-    Attributes:
-        patches: For each modality `(B, C_n, P, P)` float32, scaled, 0 where invalid.
-        classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
-        valid: `(B, P, P)` bool, where every modality is valid.
-    """
-
-    patches: list[Tensor]
-    classes: Tensor
-    valid: Tensor
-
-    def to(self, device: torch.device) -> "Batch":
-        """Returns the batch on a device."""
-        return Batch(
-            [patch.to(device) for patch in self.patches],
-            self.classes.to(device),
-            self.valid.to(device),
-        )
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Window:
     """Top left pixel of a patch in one of the scenes; it may lie outside the raster."""
 
@@ -71,19 +48,57 @@ class Window:
     left: int
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Patches for one step.
+
+    Attributes:
+        windows: Where they were cut, `B` of them.
+        patches: For each modality `(B, C_n, P, P)` float32, scaled, 0 where invalid.
+        classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
+        valid: `(B, P, P)` bool, where every modality is valid.
+    """
+
+    windows: list[Window]
+    patches: list[Tensor]
+    classes: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Returns the batch on a device."""
+        return Batch(
+            self.windows,
+            [patch.to(device) for patch in self.patches],
+            self.classes.to(device),
+            self.valid.to(device),
+        )
+
+
 class Patches:
     """All patches there are to train on, one a labelled cell of the scenes.
 
     A cell is a square of `CELL` pixels with a training pixel in it; every epoch visits each cell
     once, in a window placed at random around it.
+
+    Args:
+        scenes: Where they lie.
+        statistics: Scaling of each modality.
+        patch: Side of a patch.
+        step: Windows begin at multiples of so many pixels: more than 1, such as `CELL`, makes
+            those that training may see few enough to be counted.
     """
 
     def __init__(
-        self, scenes: Sequence[LabelledScene], statistics: Sequence[BandStatistics], patch: int
+        self,
+        scenes: Sequence[LabelledScene],
+        statistics: Sequence[BandStatistics],
+        patch: int,
+        step: int = 1,
     ) -> None:
         self.scenes = scenes
         self.statistics = statistics
         self.patch = patch
+        self.step = step
         self.cells = np.concatenate([_cells(n, s.train) for n, s in enumerate(scenes)])  # (n, 3)
 
     def __len__(self) -> int:
@@ -102,7 +117,25 @@ class Patches:
             order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self.cells))
             chosen.append(self.cells[order[place]])
         rng = np.random.default_rng([config.seed, 2, step])
-        return self._stack([self._random_patch(cell, rng, config) for cell in chosen])
+        windows, parts = [], []
+        for cell in chosen:
+            windows.append(self._random_window(cell, rng))
+            parts.append(self._random_patch(windows[-1], rng, config))
+        return self._stack(windows, parts)
+
+    def training_windows(self) -> set[Window]:
+        """Returns every window that `batch` may come to."""
+        return {
+            Window(int(cell[0]), int(top), int(left))
+            for cell in self.cells
+            for tops, lefts in [self._starts(cell)]
+            for top in tops
+            for left in lefts
+        }
+
+    def patch_at(self, window: Window) -> list[Pixels]:
+        """Returns the patch in a window, for each modality `(C_n, P, P)`, scaled, unchanged."""
+        return self._cut(window, self.scenes[window.scene].train)[0]
 
     def validation_windows(self, rng: np.random.Generator, most: int | None) -> list[Window]:
         """Returns windows that cover the validation pixels, at most `most` of them at random."""
@@ -126,23 +159,26 @@ class Patches:
     def validation_batches(self, windows: Sequence[Window], size: int) -> Iterator[Batch]:
         """Yields the windows' patches, unchanged, with the classes of validation pixels."""
         for first in range(0, len(windows), size):
-            yield self._stack(
-                [
-                    self._cut(w, self.scenes[w.scene].validation)
-                    for w in windows[first : first + size]
-                ]
-            )
+            some = windows[first : first + size]
+            yield self._stack(some, [self._cut(w, self.scenes[w.scene].validation) for w in some])
+
+    def _starts(self, cell: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Returns the tops and the lefts of the windows that hold a cell."""
+        scene, *corner = (int(value) for value in cell)
+        shape = self.scenes[scene].train.shape
+        return [
+            _around(start, side, self.patch, self.step)
+            for start, side in zip(corner, shape, strict=True)
+        ]
+
+    def _random_window(self, cell: NDArray[np.int64], rng: np.random.Generator) -> Window:
+        top, left = (int(s[rng.integers(len(s))]) for s in self._starts(cell))
+        return Window(int(cell[0]), top, left)
 
     def _random_patch(
-        self, cell: NDArray[np.int64], rng: np.random.Generator, config: TrainConfig
+        self, window: Window, rng: np.random.Generator, config: TrainConfig
     ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
-        scene, row, column = (int(value) for value in cell)
-        shape = self.scenes[scene].train.shape
-        top, left = (
-            _placed(start, side, self.patch, rng)
-            for start, side in zip((row, column), shape, strict=True)
-        )
-        patches, classes, valid = self._cut(Window(scene, top, left), self.scenes[scene].train)
+        patches, classes, valid = self._cut(window, self.scenes[window.scene].train)
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
         patches = [_turned(p, turns, mirrored) for p in patches]
         valid = [_turned(v, turns, mirrored) for v in valid]
@@ -168,9 +204,13 @@ class Patches:
         return patches, cut, valid
 
     @staticmethod
-    def _stack(parts: Sequence[tuple[list[Pixels], NDArray[np.int32], list[Mask]]]) -> Batch:
+    def _stack(
+        windows: Sequence[Window],
+        parts: Sequence[tuple[list[Pixels], NDArray[np.int32], list[Mask]]],
+    ) -> Batch:
         modalities = zip(*(patches for patches, _, _ in parts), strict=True)
         return Batch(
+            list(windows),
             [torch.from_numpy(np.stack(same)) for same in modalities],
             torch.from_numpy(np.stack([classes for _, classes, _ in parts]).astype(np.int64)),
             torch.from_numpy(np.stack([valid_in_all(valid) for _, _, valid in parts])),
@@ -184,10 +224,10 @@ def _cells(scene: int, classes: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.insert(cells, 0, scene, axis=1)
 
 
-def _placed(cell: int, side: int, patch: int, rng: np.random.Generator) -> int:
-    """Returns a random start of a window that holds the cell and, if it can, lies inside."""
-    start = int(rng.integers(cell + CELL - patch, cell + 1))
-    return min(max(start, 0), max(side - patch, 0))
+def _around(cell: int, side: int, patch: int, step: int) -> NDArray[np.int64]:
+    """Returns the starts of windows that hold the cell and, if they can, lie inside."""
+    first = -((patch - CELL - cell) // step) * step
+    return np.arange(first, cell + 1, step).clip(0, max(side - patch, 0))
 
 
 def _turned(array: NDArray[Number], turns: int, mirrored: bool) -> NDArray[Number]:
