@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from small import as_they_are, stack_of
 from sklearn.decomposition import PCA
+from small import as_they_are, stack_of
 
 from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.stats import scene_statistics
