@@ -23,7 +23,7 @@ def ground(seed=0, labelled=0.4, valid=0.8):
     there = rng.random(SHAPE) < valid
     known = there & (rng.random(SHAPE) < labelled)
     classes = np.where(known, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
-    return Batch([], torch.from_numpy(classes), torch.from_numpy(there))
+    return Batch([], [], torch.from_numpy(classes), torch.from_numpy(there))
 
 
 def by_hand(logits, fused, batch, weights, supervised, unsupervised):
