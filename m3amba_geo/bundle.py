@@ -1,9 +1,9 @@
 """The model file: one `.m3amba`, safetensors with a JSON manifest.
 
-Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the trained
-linear embeddings) hold weights, `features.*` how bands are averaged and decorrelated,
-`area.N.train` and `area.N.validation` the packed masks of the labelled pixels of scene N. The
-frozen image encoder is not in it, only its identity.
+Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the linear
+embeddings) hold weights, `features.*` how bands are averaged and decorrelated, `area.N.train` and
+`area.N.validation` the packed masks of the labelled pixels of scene N. The frozen image encoder is
+not in it, only its identity.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from m3amba_geo.config import NetworkConfig
+from m3amba_geo.config import Embedding, NetworkConfig
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelError
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import TrainedModality
@@ -75,6 +75,8 @@ class Manifest:
         scan: Scan backend used in training.
         created: Time in UTC, ISO 8601.
         licence: What the maker allows.
+        embedding: How bands became images for the encoder: by weights that were trained, or by
+            principal components.
         format: Version of this manifest.
     """
 
@@ -93,6 +95,7 @@ class Manifest:
     scan: str
     created: str
     licence: str = ""
+    embedding: Embedding = "learned"
     neighbourhoods: tuple[int, ...] = ()
     format: int = FORMAT
 

@@ -21,6 +21,7 @@ ScanName = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
 Precision = Literal["auto", "fp32", "bf16"]
 Resampling = Literal["nearest", "bilinear", "cubic", "average"]
 GuideMode = Literal["auto", "clip", "none"]
+Embedding = Literal["learned", "pca"]
 SplitBy = Literal["auto", "polygon", "block", "none"]
 
 WIDTH_AND_DEPTH: dict[Size, tuple[int, int]] = {"tiny": (48, 2), "small": (96, 4), "base": (384, 9)}
@@ -150,11 +151,16 @@ class GuideConfig:
             on this machine and never opens a connection; `none` works without.
         architecture: An open_clip architecture, QuickGELU included in the name.
         weights: Local file (`.safetensors`, or `.pt` with a state dict).
+        embedding: How the bands of a modality become the three of an image: `learned` with the
+            network, as published, or `pca`, the principal components of the training pixels.
+            With these nothing before the encoder changes in training, so that each window is
+            encoded once, and kept on disk for the next training.
     """
 
     mode: GuideMode = "auto"
     architecture: str = "ViT-B-32-quickgelu"
     weights: Path | None = None
+    embedding: Embedding = "learned"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -176,6 +182,8 @@ class TrainConfig:
         weight_decay: Of weights only; never of norms, biases, `A_log`, `D`.
         supervised: Lambda 1, weight of the cross-entropy of all heads.
         unsupervised: Lambda 2, weight of the cosine term, unlabelled pixels included.
+        self_training: Weight of the cross-entropy on unlabelled pixels of the patches that the
+            averaged weights are sure of, in the later part of training; 0 trains on labels alone.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that a modality of a patch is silenced (never the last one).
         noise: Standard deviation of spectral noise, in standard deviations of the band.
@@ -204,6 +212,7 @@ class TrainConfig:
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     supervised: Annotated[float, Field(ge=0)] = 1.0
     unsupervised: Annotated[float, Field(ge=0)] = 0.1
+    self_training: Annotated[float, Field(ge=0)] = 0.5
     band_dropout: Share = 0.05
     modality_dropout: Share = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.1

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SIZES = ("tiny", "small", "base")
 GUIDES = ("auto", "clip", "none")
+EMBEDDINGS = ("learned", "pca")
 SPLITS = ("auto", "polygon", "block", "none")
 
 EXAMPLES = """
@@ -78,6 +79,14 @@ NETWORK_OPTIONS = together(
         type=FILE,
         metavar="FILE",
         help="Weights of the guide: .safetensors, or .pt with a state dict.",
+    ),
+    setting(
+        "--embedding",
+        key="train.guide.embedding",
+        type=click.Choice(EMBEDDINGS),
+        usual="learned",
+        help="How bands become the guide's image: learned with the network, or principal "
+        "components, which are encoded once and kept on disk: less work at each step.",
     ),
 )
 

@@ -1,6 +1,6 @@
 """Per-band statistics of training pixels, and the scaling made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,26 @@ def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[Ba
     """
     names = [m.name for m in stacks[0].modalities]
     moments = [_Moments(len(m.chosen)) for m in stacks[0].modalities]
+    for values in chosen_pixels(stacks, chosen):
+        for moment, part in zip(moments, values, strict=True):
+            moment.add(part)
+    for name, moment in zip(names, moments, strict=True):
+        if moment.count == 0:
+            raise AllNodataError(
+                f"Modality '{name}' has no valid pixel under the training labels.",
+                "Check its nodata value, and that it covers the labels.",
+            )
+    return [moment.statistics() for moment in moments]
+
+
+def chosen_pixels(
+    stacks: Sequence[Stack], chosen: Sequence[Mask]
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Yields, strip by strip, the valid ones of the pixels chosen in each scene.
+
+    Yields:
+        For each modality `(C_n, n)`, `n` valid pixels of its own.
+    """
     for stack, mask in zip(stacks, chosen, strict=True):
         for top, height in stack.strips():
             columns = np.flatnonzero(mask[top : top + height].any(axis=0))
@@ -50,15 +70,7 @@ def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[Ba
             left, right = int(columns[0]), int(columns[-1]) + 1
             wanted = mask[top : top + height, left:right]
             pixels, valid = stack.read(top, left, height, right - left)
-            for n, moment in enumerate(moments):
-                moment.add(pixels[n][:, wanted & valid[n]])
-    for name, moment in zip(names, moments, strict=True):
-        if moment.count == 0:
-            raise AllNodataError(
-                f"Modality '{name}' has no valid pixel under the training labels.",
-                "Check its nodata value, and that it covers the labels.",
-            )
-    return [moment.statistics() for moment in moments]
+            yield [p[:, wanted & v] for p, v in zip(pixels, valid, strict=True)]
 
 
 def scene_ranges(stack: Stack) -> list[BandStatistics]:

@@ -115,7 +115,7 @@ def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
             for m in manifest.modalities
         ],
         "classes": [asdict(entry) for entry in manifest.legend],
-        "guide": "none" if manifest.guide is None else manifest.guide.architecture,
+        "guide": _guide(manifest),
         "crs": [name_of(crs_of(record.grid())) for record in manifest.grids],
         "resolution": list(manifest.resolution),
         "split": list(manifest.split),
@@ -127,6 +127,13 @@ def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
         "licence": manifest.licence,
         "sha256": checksum(path),
     }
+
+
+def _guide(manifest: Manifest) -> str:
+    if manifest.guide is None:
+        return "none"
+    fixed = " on principal components" if manifest.embedding == "pca" else ""
+    return f"{manifest.guide.architecture}{fixed}"
 
 
 def _raster(raster: Raster, reference: GeoBox) -> RasterFacts:

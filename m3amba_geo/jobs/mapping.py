@@ -155,16 +155,16 @@ def identity(
         "precision": str(predictor.precision),
         "device": predictor.device.type,
         "scan": backend,
-        "mask": "" if mapper.mask is None else _content(mapper.mask),
+        "mask": "" if mapper.mask is None else content_of(mapper.mask),
         "set of outputs": str(mapper.kind),
     }
     for modality in stack.modalities:
         for n, raster in enumerate(modality.rasters):
-            found[f"raster {raster.path.name} ({modality.name}, {n})"] = _content(raster)
+            found[f"raster {raster.path.name} ({modality.name}, {n})"] = content_of(raster)
     return found | versions()
 
 
-def _content(raster: Raster) -> str:
+def content_of(raster: Raster) -> str:
     """Returns what tells a raster from another of its name, and from itself once it is changed.
 
     The time of change stands beside the fingerprint, which passes over the middle of a large file.

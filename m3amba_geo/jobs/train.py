@@ -22,13 +22,16 @@ from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
 from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.features import Features, scene_features
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.split import Side, Split, split_labels
+from m3amba_geo.jobs.fixed_guide import cache_file, set_components
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
-from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
 from m3amba_geo.learn.world import World, join
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import (
@@ -88,7 +91,7 @@ def run(
         config: How.
         emit: Told of everything on the way.
         resume: Go on with an unfinished run of the same data and settings.
-        init: Model to start from; its scaling and its guide are kept, its size too.
+        init: Model to start from; its scaling, its guide and its size are kept.
         overwrite: Whether the model file may be replaced.
 
     Raises:
@@ -106,6 +109,7 @@ def run(
         device, backend = prepare(config.device, config.scan, config.workers, emit)
         device = world.own_device(device)
         start = None if init is None else load_bundle(init)
+        config = _with_settled_embedding(config, start, emit)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
         features = _features(opened, config, start)
@@ -113,9 +117,14 @@ def run(
         network = _network_config(features, len(legend), config, encoder, start)
         torch.manual_seed(config.seed)
         model = _model(network, encoder, start, legend, emit).to(device)
-        patches = Patches(_labelled(opened, legend), features, network.patch)
+        fixed = model.guide is not None and config.guide.embedding == "pca"
+        labelled = _labelled(opened, legend)
+        patches = Patches(labelled, features, network.patch, CELL if fixed else 1)
         inputs = _inputs(scenes)
         scaling = tuple(Scaling.of(f.statistics) for f in features)
+        embeddings = (
+            _embeddings(model, start, opened, patches, features, world, emit) if fixed else None
+        )
         identity = None if encoder is None else encoder.identity
         fitted = fit(
             model,
@@ -126,9 +135,10 @@ def run(
             run=_digest(config, network, scaling, identity, inputs, opened),
             checkpoint=checkpoint,
             resume=resume,
+            embeddings=embeddings,
             world=world,
         )
-        model.load_state_dict(fitted.weights)
+        model.load_state_dict(model.state_dict() | fitted.weights)
         manifest = Manifest(
             network=network,
             modalities=_modalities(opened[0].stack),
@@ -145,13 +155,14 @@ def run(
             scan=backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             licence=config.licence,
+            embedding="pca" if fixed else "learned",
             neighbourhoods=tuple(n.side for n in features[0].neighbourhoods),
         )
         areas = tuple(_area(scene) for scene in opened)
-        embeddings = {} if model.guide is None else model.guide.state_dict()
+        linear = {} if model.guide is None else model.guide.state_dict()
         around = tuple(f.neighbourhoods for f in features)
         if world.leads:
-            save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas, around))
+            save_bundle(config.out, Bundle(manifest, model.network, linear, areas, around))
             checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
@@ -169,6 +180,24 @@ def _check_shares(config: TrainConfig, world: World, emit: Listener) -> None:
         )
     if world.size > 1:
         emit(Note(f"{world.size} processes share each batch of {config.batch} patches."))
+
+
+def _with_settled_embedding(
+    config: TrainConfig, start: Bundle | None, emit: Listener
+) -> TrainConfig:
+    """Returns the settings with the linear embedding that is possible: that of the first model."""
+    wanted = config.guide.embedding
+    if start is None:
+        if wanted == "pca" and config.guide.mode == "none":
+            raise UsageError(
+                "--embedding pca is a way to guide, and --guide none goes without a guide.",
+                "Leave one of them out.",
+            )
+        return config
+    kept = start.manifest.embedding
+    if kept != wanted:
+        emit(Note(f"The guide of the first model is kept: --embedding {kept}, not {wanted}."))
+    return replace(config, guide=replace(config.guide, embedding=kept))
 
 
 def _label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
@@ -295,6 +324,33 @@ def _model(
                 "The first model does not fit these modalities.", "Give the same modalities."
             )
     return model
+
+
+def _embeddings(
+    model: GuidedM3amba,
+    start: Bundle | None,
+    scenes: Sequence[_Scene],
+    patches: Patches,
+    features: Sequence[Features],
+    world: World,
+    emit: Listener,
+) -> Embeddings:
+    """Fixes the guide and returns its embeddings of all windows."""
+    guide = model.guide
+    assert guide is not None
+    if start is None:
+        stacks = [scene.stack for scene in scenes]
+        trained = [scene.split.sides == Side.TRAIN for scene in scenes]
+        set_components(guide, principal_components(stacks, trained, features))
+    guide.requires_grad_(False)
+    places = [(scene.config, scene.stack) for scene in scenes]
+    file = cache_file(guide, places, features, patches.patch)
+    if not world.leads:
+        world.wait()
+    embeddings = embed(guide, patches, file, emit)
+    if world.leads:
+        world.wait()  # the others find them in the file
+    return embeddings
 
 
 def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:

@@ -600,6 +600,16 @@
     </message>
     <message>
       <location filename="../algorithms/train.py" />
+      <source>Image for the guide</source>
+      <translation>Image pour le guide</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/train.py" />
+      <source>How bands become the image that the guide sees: learned with the network, or pca, principal components: each place is then encoded once, and kept for the next training.</source>
+      <translation>Comment les bandes deviennent l'image que voit le guide : learned l'apprend avec le réseau, pca prend les composantes principales : chaque endroit n'est alors encodé qu'une fois, et gardé pour le prochain entraînement.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/train.py" />
       <source>Model to start from</source>
       <translation>Modèle de départ</translation>
     </message>

@@ -57,7 +57,7 @@ def main(pixels: int, runs: str, name: str) -> None:
         folder = Path(place)
         scene = SceneConfig(
             tuple(
-                ModalityConfig(m, (_raster(folder / f"{m}.tif", bands, side),))
+                ModalityConfig(m, (raster(folder / f"{m}.tif", bands, side),))
                 for m, bands in BANDS.items()
             )
         )
@@ -112,7 +112,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _raster(path: Path, bands: int, side: int) -> Path:
+def raster(path: Path, bands: int, side: int) -> Path:
     rng = np.random.default_rng(bands)
     profile = {"driver": "GTiff", "height": side, "width": side, "count": bands, "dtype": "int16"}
     where = {"crs": "EPSG:32632", "transform": Affine(30, 0, 6e5, 0, -30, 5e6)}
