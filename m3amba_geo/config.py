@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from m3amba_geo.errors import DataError, FileMissingError, UsageError
+from m3amba_geo.sources import is_virtual
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -269,8 +270,13 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """All that a `m3amba.toml` may hold: scenes, and a table for each job."""
+    """All that a `m3amba.toml` may hold: scenes, a table for each job, and what all of them share.
 
+    Attributes:
+        allow_network: Whether rasters and labels may lie on servers (docs/security.md).
+    """
+
+    allow_network: bool = False
     scene: tuple[SceneConfig, ...] = ()
     train: TrainConfig = Field(default_factory=TrainConfig)
     classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
@@ -352,6 +358,6 @@ def _absolute(node: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - 
         return {k: _absolute(v, folder, k) for k, v in node.items()}
     if isinstance(node, list):
         return [_absolute(v, folder, key) for v in node]
-    if isinstance(node, str) and key in _PATHS | {"files"}:
+    if isinstance(node, str) and key in _PATHS | {"files"} and not is_virtual(node):
         return str(folder / node)
     return node

@@ -19,12 +19,13 @@ from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundl
 from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
-from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
+from m3amba_geo.files import check_output, drop_scratches, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+from m3amba_geo.jobs.contents import label_content, raster_content
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.learn.loop import fit
@@ -109,7 +110,7 @@ def run(
         torch.manual_seed(config.seed)
         model = _model(network, encoder, start, legend, emit).to(device)
         patches = Patches(_labelled(opened, legend), statistics, network.patch)
-        inputs = _inputs(scenes)
+        inputs = _inputs(opened)
         scaling = tuple(_to_scaling(s) for s in statistics)
         identity = None if encoder is None else encoder.identity
         fitted = fit(
@@ -337,14 +338,16 @@ def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str,
     return tuple(words)
 
 
-def _inputs(scenes: Sequence[SceneConfig]) -> dict[str, str]:
+def _inputs(scenes: Sequence[_Scene]) -> dict[str, str]:
     """Returns the fingerprint of each file, by scene, modality and name; folders stay private."""
     found: dict[str, str] = {}
     for n, scene in enumerate(scenes, 1):
-        files = [(m.name, file) for m in scene.modalities for file in m.files]
-        if scene.labels is not None:
-            files.append(("labels", scene.labels.path))
-        found |= {f"{n}/{role}/{file.name}": fingerprint(file) for role, file in files}
+        for modality in scene.stack.modalities:
+            for raster in modality.rasters:
+                found[f"{n}/{modality.name}/{raster.path.name}"] = raster_content(raster)
+        assert scene.config.labels is not None
+        path = scene.config.labels.path
+        found[f"{n}/labels/{path.name}"] = label_content(path, scene.labels)
     return found
 
 
