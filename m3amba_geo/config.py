@@ -180,6 +180,8 @@ class TrainConfig:
         recompute: Keep less for the gradients and compute it again: a third of the memory for up
             to twice the time.
         workers: Threads of the CPU; None uses all.
+        memory: Working memory for pixels in MiB, which caches blocks of the rasters; None takes a
+            quarter of what is free, from 512 to 4,096.
         split: Parting of the labels.
         guide: Image encoder.
         licence: Text for the model file's licence field.
@@ -206,6 +208,7 @@ class TrainConfig:
     precision: Precision = "auto"
     recompute: bool = False
     workers: Count | None = None
+    memory: Annotated[int, Field(ge=16)] | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)
     licence: str = ""
@@ -224,7 +227,8 @@ class ClassifyConfig:
         stride: Pixels between windows; smaller is smoother and slower.
         batch: Windows a step; None chooses for the device.
         memory: Working memory for pixels in MiB: an eighth of it caches blocks of the rasters, and
-            rows too wide for it are refused before work begins.
+            rows too wide for it are refused before work begins. None takes a quarter of what is
+            free, from 512 to 4,096.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
         overwrite: Whether existing outputs may be replaced.
@@ -238,7 +242,7 @@ class ClassifyConfig:
     mask: Path | None = None
     stride: Count | None = None
     batch: Count | None = None
-    memory: Annotated[int, Field(ge=16)] = 512
+    memory: Annotated[int, Field(ge=16)] | None = None
     guide_weights: Path | None = None
     device: Device = "auto"
     scan: ScanName = "auto"

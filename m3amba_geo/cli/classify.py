@@ -110,7 +110,7 @@ EFFORT_OPTIONS = together(
         key="classify.memory",
         type=int,
         metavar="MIB",
-        usual="512",
+        usual="a quarter of what is free",
         help="Working memory for pixels.",
     ),
     setting(

@@ -111,6 +111,14 @@ LEARNING_OPTIONS = together(
         help="Threads of the processor.",
     ),
     setting(
+        "--memory",
+        key="train.memory",
+        type=int,
+        metavar="MIB",
+        usual="a quarter of what is free",
+        help="Working memory for pixels.",
+    ),
+    setting(
         "--recompute",
         key="train.recompute",
         is_flag=True,

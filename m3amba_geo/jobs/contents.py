@@ -29,4 +29,4 @@ def label_content(path: Path, labels: Labels) -> str:
     file = local_file(path)
     if file is not None:
         return fingerprint(file)
-    return hashlib.sha256(labels.codes.tobytes()).hexdigest()
+    return hashlib.sha256(labels.pixels.tobytes() + labels.codes.tobytes()).hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from rasterio import Env
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundle
@@ -23,11 +24,13 @@ from m3amba_geo.files import check_output, drop_scratches, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.geo.stats import BandStatistics, scene_statistics
 from m3amba_geo.jobs.contents import label_content, raster_content
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
 from m3amba_geo.model import build
@@ -39,6 +42,8 @@ from m3amba_geo.model.guide import (
     load_encoder_by_identity,
 )
 from m3amba_geo.model.guided import GuidedM3amba
+
+_GDAL = 8  # the part of the working memory that GDAL keeps blocks of files in
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,12 @@ class _Scene:
     stack: Stack
     labels: Labels
     split: Split
+    tested: int  # pixels of labels for testing alone
+
+    def on(self, side: Side) -> NDArray[np.bool_]:
+        """Returns which labelled pixels are on a side (N,)."""
+        chosen: NDArray[np.bool_] = self.split.sides == side
+        return chosen
 
 
 def run(
@@ -100,7 +111,8 @@ def run(
     device, backend = prepare(config.device, config.scan, config.workers, emit)
     start = None if init is None else load_bundle(init)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
-    with locked(config.out), ExitStack() as handles:
+    gdal = working_memory(config.memory) * 2**20 // _GDAL
+    with Env(GDAL_CACHEMAX=gdal), locked(config.out), ExitStack() as handles:
         drop_scratches(config.out, checkpoint)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
@@ -173,24 +185,26 @@ def _open(
     emit: Listener,
 ) -> list[_Scene]:
     """Opens every scene, puts its labels on its grid and parts them."""
+    cache = working_memory(config.memory) * 2**20 * (_GDAL - 1) // _GDAL // len(scenes)
     trained = None if start is None else start.manifest.modalities
     opened: list[_Scene] = []
     for n, scene in enumerate(scenes):
-        stack = handles.enter_context(open_stack(scene, emit, trained))
+        stack = handles.enter_context(open_stack(scene, emit, trained, cache))
         trained = trained or _modalities(stack)  # later scenes are matched to the first
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)
         rng = np.random.default_rng([config.seed, 0, n])
+        tested = 0
         if scene.test_labels is None:
             split = split_labels(labels, config.split, rng)
         else:  # the user's own parting: taken as it is, without a gap of ours
-            test = labels_on(stack, scene.test_labels, legend, emit).codes > 0
-            labels = replace(labels, codes=np.where(test, np.uint16(0), labels.codes))
+            test = labels_on(stack, scene.test_labels, legend, emit)
+            labels = labels.only(~np.isin(labels.pixels, test.pixels))
             split = split_labels(labels, replace(config.split, test=0.0), rng)
-            split = replace(split, sides=np.where(test, np.uint8(Side.TEST), split.sides))
+            tested = len(test.pixels)
         for note in split.notes:
             emit(Warned("split", note))
-        opened.append(_Scene(scene, stack, labels, split))
+        opened.append(_Scene(scene, stack, labels, split, tested))
     return opened
 
 
@@ -199,7 +213,7 @@ def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
     legend = scenes[0].labels.legend
     found: set[int] = set()
     for scene in scenes:
-        found |= set(np.unique(scene.labels.codes[scene.split.sides == Side.TRAIN]).tolist())
+        found |= set(np.unique(scene.labels.codes[scene.on(Side.TRAIN)]).tolist())
     absent = [entry.name for entry in legend if entry.code not in found]
     if absent:
         emit(Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}."))
@@ -221,7 +235,7 @@ def _scaling(scenes: Sequence[_Scene], start: Bundle | None) -> list[BandStatist
         return [scaling.statistics() for scaling in start.manifest.scaling]
     return scene_statistics(
         [scene.stack for scene in scenes],
-        [scene.split.sides == Side.TRAIN for scene in scenes],
+        [scene.labels.pixels[scene.on(Side.TRAIN)] for scene in scenes],
     )
 
 
@@ -283,24 +297,21 @@ def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:
     labelled = []
     for scene in scenes:
         classes = table[scene.labels.codes]
-        sides = scene.split.sides
-        labelled.append(
-            LabelledScene(
-                scene.stack,
-                _only(classes, sides == Side.TRAIN),
-                _only(classes, sides == Side.VALIDATION),
-            )
+        shape = (scene.labels.grid.shape[0], scene.labels.grid.shape[1])
+        known = classes != UNLABELLED
+        train, validation = (
+            Marks(shape, scene.labels.pixels[chosen], classes[chosen])
+            for chosen in (scene.on(side) & known for side in (Side.TRAIN, Side.VALIDATION))
         )
+        labelled.append(LabelledScene(scene.stack, train, validation))
     return labelled
 
 
-def _only(classes: NDArray[np.int32], where: NDArray[np.bool_]) -> NDArray[np.int32]:
-    return np.where(where, classes, np.int32(UNLABELLED))
-
-
 def _area(scene: _Scene) -> TrainingArea:
-    sides = scene.split.sides
-    return TrainingArea(scene.stack.grid, sides == Side.TRAIN, sides == Side.VALIDATION)
+    train, validation = (
+        scene.labels.spread(scene.on(side)) for side in (Side.TRAIN, Side.VALIDATION)
+    )
+    return TrainingArea(scene.stack.grid, train, validation)
 
 
 def _modalities(stack: Stack) -> tuple[TrainedModality, ...]:
@@ -317,11 +328,12 @@ def _resolution(stack: Stack) -> tuple[float, float]:
 
 
 def _pixels(scenes: Sequence[_Scene]) -> dict[str, int]:
-    return {
-        side.name.lower(): sum(int((scene.split.sides == side).sum()) for scene in scenes)
+    counts = {
+        side.name.lower(): sum(int(scene.on(side).sum()) for scene in scenes)
         for side in Side
         if side is not Side.NONE
     }
+    return counts | {"test": counts["test"] + sum(scene.tested for scene in scenes)}
 
 
 def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str, ...]:
@@ -372,7 +384,7 @@ def _digest(
     scenes: Sequence[_Scene],
 ) -> str:
     """Returns a name for all that a run's weights depend on, the machine left out."""
-    elsewhere = {"out", "device", "scan", "workers", "recompute", "licence"}
+    elsewhere = {"out", "device", "scan", "workers", "memory", "recompute", "licence"}
     what = {
         "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),
@@ -384,6 +396,6 @@ def _digest(
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for scene in scenes:
-        digest.update(scene.labels.codes.tobytes())
-        digest.update(scene.split.sides.tobytes())
+        for part in (scene.labels.pixels, scene.labels.codes, scene.split.sides):
+            digest.update(part.tobytes())
     return digest.hexdigest()

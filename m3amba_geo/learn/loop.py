@@ -189,13 +189,8 @@ class _Run:
         self.model.eval()
         scenes = self.patches.scenes
         blend = torch.from_numpy(blend_weights(self.patches.patch)).to(self.device)
-        # Row of each validation pixel in `votes`, scene after scene.
-        rows, count = [], 0
-        for scene in scenes:
-            wanted = scene.validation != UNLABELLED
-            index = np.full(wanted.shape, -1, np.int64)
-            index[wanted] = np.arange(count, count := count + int(wanted.sum()))
-            rows.append(index)
+        # Rows of validation pixels in `votes` lie scene after scene.
+        *firsts, count = np.cumsum([0, *(len(scene.validation.pixels) for scene in scenes)])
         votes = np.zeros((count, self.model.network.config.classes))
         truth = np.zeros(count, np.int64)
         first = 0
@@ -208,7 +203,8 @@ class _Run:
                 window = windows[first + place]
                 classes = batch.classes[place].numpy()
                 ys, xs = np.nonzero(classes != UNLABELLED)
-                row = rows[window.scene][window.top + ys, window.left + xs]
+                marks = scenes[window.scene].validation
+                row = firsts[window.scene] + marks.places(window.top + ys, window.left + xs)
                 votes[row] += share[ys, xs]
                 truth[row] = classes[ys, xs]
             first += len(shares)
@@ -302,7 +298,7 @@ def total_steps(cells: int, config: TrainConfig) -> int:
 def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:
     counts = np.zeros(classes, np.int64)
     for scene in patches.scenes:
-        counts += np.bincount(scene.train[scene.train != UNLABELLED], minlength=classes)
+        counts += np.bincount(scene.train.values, minlength=classes)
     return counts
 
 

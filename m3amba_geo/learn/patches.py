@@ -14,6 +14,7 @@ from torch import Tensor
 
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import starts
@@ -30,13 +31,13 @@ class LabelledScene:
 
     Attributes:
         stack: The rasters.
-        train: `(H, W)` int32 class index of training pixels, `UNLABELLED` elsewhere.
+        train: Class index of training pixels.
         validation: The same for validation pixels.
     """
 
     stack: Stack
-    train: NDArray[np.int32]
-    validation: NDArray[np.int32]
+    train: Marks[np.int32]
+    validation: Marks[np.int32]
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,13 @@ class Patches:
         """Returns windows that cover the validation pixels, at most `most` of them at random."""
         windows = []
         for n, scene in enumerate(self.scenes):
-            wanted = scene.validation != UNLABELLED
-            rows, columns = (starts(side, self.patch, self.patch // 2) for side in wanted.shape)
-            for top in rows:
-                strip = wanted[top : top + self.patch]
-                if strip.any():
-                    windows += [
-                        Window(n, int(top), int(left))
-                        for left in columns
-                        if strip[:, left : left + self.patch].any()
-                    ]
+            shape = scene.validation.shape
+            tops, lefts = (starts(side, self.patch, self.patch // 2) for side in shape)
+            for top in tops:
+                _, columns = scene.validation.lines(int(top), self.patch)
+                columns.sort()
+                first, last = np.searchsorted(columns, [lefts, lefts + self.patch])
+                windows += [Window(n, int(top), int(left)) for left in lefts[first < last]]
         if most is not None and len(windows) > most:
             kept = rng.choice(len(windows), most, replace=False)
             windows = [windows[i] for i in sorted(kept)]
@@ -155,15 +153,13 @@ class Patches:
         )
 
     def _cut(
-        self, window: Window, classes: NDArray[np.int32]
+        self, window: Window, classes: Marks[np.int32]
     ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
         side = self.patch
         stack = self.scenes[window.scene].stack
         pixels, valid = stack.read_cached(window.top, window.left, side, side)
         patches = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
-        cut = np.full((side, side), UNLABELLED, np.int32)
-        part = classes[window.top : window.top + side, window.left : window.left + side]
-        cut[: part.shape[0], : part.shape[1]] = part
+        cut = classes.window(window.top, window.left, side, side, UNLABELLED)
         cut[~valid_in_all(valid)] = UNLABELLED
         return patches, cut, valid
 
@@ -177,9 +173,9 @@ class Patches:
         )
 
 
-def _cells(scene: int, classes: NDArray[np.int32]) -> NDArray[np.int64]:
+def _cells(scene: int, classes: Marks[np.int32]) -> NDArray[np.int64]:
     """Returns `(n, 3)`: scene, top and left pixel of each cell with a training pixel."""
-    rows, columns = np.nonzero(classes != UNLABELLED)
+    rows, columns = np.divmod(classes.pixels, classes.shape[1])
     cells = np.unique(np.stack([rows // CELL, columns // CELL], 1), axis=0) * CELL
     return np.insert(cells, 0, scene, axis=1)
 
