@@ -9,7 +9,7 @@ QGIS_PYTHON ?= /usr/bin/python3
 QGIS_PYTEST := $(QGIS_PYTHON) -m pytest -c /dev/null --rootdir=. --confcutdir=tests/qgis -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs plugin
+.PHONY: help setup demo test lint audit docs plugin
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ lint: setup ## Check style, types and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: setup ## Look for known vulnerabilities of what is installed; passed over where no service answers
+	$(BIN)/python scripts/audit.py
 
 docs: setup ## Build the documentation into docs/_build
 	$(BIN)/sphinx-build -W -q -E docs docs/_build

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from m3amba_geo.errors import DataError, FileMissingError, UsageError
+from m3amba_geo.sources import is_virtual
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -197,6 +198,8 @@ class TrainConfig:
         recompute: Keep less for the gradients and compute it again: a third of the memory for up
             to twice the time.
         workers: Threads of the CPU; None uses all.
+        memory: Working memory for pixels in MiB, which caches blocks of the rasters; None takes a
+            quarter of what is free, from 512 to 4,096.
         split: Parting of the labels.
         guide: Image encoder.
         licence: Text for the model file's licence field.
@@ -225,6 +228,7 @@ class TrainConfig:
     precision: Precision = "auto"
     recompute: bool = False
     workers: Count | None = None
+    memory: Annotated[int, Field(ge=16)] | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)
     licence: str = ""
@@ -243,7 +247,8 @@ class ClassifyConfig:
         stride: Pixels between windows; smaller is smoother and slower.
         batch: Windows a step; None chooses for the device.
         memory: Working memory for pixels in MiB: an eighth of it caches blocks of the rasters, and
-            rows too wide for it are refused before work begins.
+            rows too wide for it are refused before work begins. None takes a quarter of what is
+            free, from 512 to 4,096.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
         overwrite: Whether existing outputs may be replaced.
@@ -257,7 +262,7 @@ class ClassifyConfig:
     mask: Path | None = None
     stride: Count | None = None
     batch: Count | None = None
-    memory: Annotated[int, Field(ge=16)] = 512
+    memory: Annotated[int, Field(ge=16)] | None = None
     guide_weights: Path | None = None
     device: Device = "auto"
     scan: ScanName = "auto"
@@ -289,8 +294,13 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """All that a `m3amba.toml` may hold: scenes, and a table for each job."""
+    """All that a `m3amba.toml` may hold: scenes, a table for each job, and what all of them share.
 
+    Attributes:
+        allow_network: Whether rasters and labels may lie on servers (docs/security.md).
+    """
+
+    allow_network: bool = False
     scene: tuple[SceneConfig, ...] = ()
     train: TrainConfig = Field(default_factory=TrainConfig)
     classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
@@ -372,6 +382,6 @@ def _absolute(node: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - 
         return {k: _absolute(v, folder, k) for k, v in node.items()}
     if isinstance(node, list):
         return [_absolute(v, folder, key) for v in node]
-    if isinstance(node, str) and key in _PATHS | {"files"}:
+    if isinstance(node, str) and key in _PATHS | {"files"} and not is_virtual(node):
         return str(folder / node)
     return node

@@ -44,6 +44,12 @@ class FileMissingError(DataError):
     code = "file-missing"
 
 
+class NetworkOffError(DataError):
+    """An input lies on a network, and nobody has allowed that."""
+
+    code = "network-off"
+
+
 class RasterUnreadableError(DataError):
     """A raster can't be opened, or its pixels can't be read."""
 

@@ -12,6 +12,7 @@ from m3amba_geo.cli.options import (
     config_option,
     grid_options,
     machine_options,
+    network_option,
     program_options,
     setting,
     together,
@@ -19,6 +20,7 @@ from m3amba_geo.cli.options import (
 from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import load, only_scene
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +110,7 @@ EFFORT_OPTIONS = together(
         key="classify.memory",
         type=int,
         metavar="MIB",
-        usual="512",
+        usual="a quarter of what is free",
         help="Working memory for pixels.",
     ),
     setting(
@@ -128,6 +130,7 @@ EFFORT_OPTIONS = together(
 @grid_options()
 @EFFORT_OPTIONS
 @machine_options("classify")
+@network_option()
 @config_option()
 @program_options()
 @click.pass_obj
@@ -143,7 +146,8 @@ def classify(session: Session, model: Path, rasters: tuple[str, ...]) -> None:
     def work(emit: Listener) -> "ClassifyResults":
         from m3amba_geo.jobs import classify as job
 
-        return job.run(model, scene, config.classify, emit)
+        with reach(network=config.allow_network):
+            return job.run(model, scene, config.classify, emit)
 
     session.run(work, _render)
 

@@ -13,6 +13,7 @@ from m3amba_geo.cli.options import (
     grid_options,
     label_options,
     machine_options,
+    network_option,
     program_options,
     setting,
     together,
@@ -21,6 +22,7 @@ from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import NO_RASTERS_HINT, load
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,6 +157,14 @@ LEARNING_OPTIONS = together(
         help="Threads of the processor.",
     ),
     setting(
+        "--memory",
+        key="train.memory",
+        type=int,
+        metavar="MIB",
+        usual="a quarter of what is free",
+        help="Working memory for pixels.",
+    ),
+    setting(
         "--recompute",
         key="train.recompute",
         is_flag=True,
@@ -221,6 +231,7 @@ SPLIT_OPTIONS = together(
 @NETWORK_OPTIONS
 @LEARNING_OPTIONS
 @machine_options("train")
+@network_option()
 @config_option()
 @program_options()
 @click.pass_obj
@@ -238,9 +249,10 @@ def train(
     def work(emit: Listener) -> "TrainResults":
         from m3amba_geo.jobs import train as job
 
-        return job.run(
-            config.scene, config.train, emit, resume=resume, init=init, overwrite=overwrite
-        )
+        with reach(network=config.allow_network):
+            return job.run(
+                config.scene, config.train, emit, resume=resume, init=init, overwrite=overwrite
+            )
 
     session.run(work, _render)
 

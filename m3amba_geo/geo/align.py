@@ -13,9 +13,11 @@ from m3amba_geo.errors import BandMismatchError, NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.bands import Band, match_bands
 from m3amba_geo.geo.footprint import crs_of, describe, meet, outline
+from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
 
-_STRIP = 128  # rows
+_STRIP = 128  # rows that are read at a time
+_WIDE = 4096  # columns that are read at a time for single pixels
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,18 @@ class Stack:
             pixels[n][(slice(None), *inside)], valid[n][inside] = modality.read(window)
         return pixels, valid
 
-    def valid_where(self, wanted: Mask) -> Mask:
-        """Returns which of the wanted pixels `(H, W)` are valid in every modality, `(H, W)`."""
-        usable = np.zeros_like(wanted)
-        for top, height in self.strips():
-            columns = np.flatnonzero(wanted[top : top + height].any(axis=0))
-            if columns.size:
-                left, right = int(columns[0]), int(columns[-1]) + 1
-                _, valid = self.read(top, left, height, right - left)
-                usable[top : top + height, left:right] = valid_in_all(valid)
-        return usable & wanted
+    def read_at(self, pixels: Positions) -> Iterator[tuple[Positions, list[Pixels], list[Mask]]]:
+        """Reads some pixels (N,) of the flattened grid, a part of them at a time.
+
+        Yields:
+            Which of them (n,), and for each modality their values `(C, n)` and validity `(n,)`.
+        """
+        height, width = self.grid.shape
+        for top, left, *size, here in boxes_around((height, width), pixels, _STRIP, _WIDE):
+            values, valid = self.read(top, left, *size)
+            rows, columns = np.divmod(pixels[here], width)
+            rows, columns = rows - top, columns - left
+            yield here, [v[:, rows, columns] for v in values], [v[rows, columns] for v in valid]
 
     def strips(self, height: int = _STRIP) -> Iterator[tuple[int, int]]:
         """Yields `(top, height)` of strips that cover the grid."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.features import Features
-from m3amba_geo.geo.raster import Mask
+from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.stats import chosen_pixels
 
 _IMAGE = 3  # bands of an image
@@ -29,7 +29,7 @@ class Components:
 
 
 def principal_components(
-    stacks: Sequence[Stack], chosen: Sequence[Mask], features: Sequence[Features]
+    stacks: Sequence[Stack], chosen: Sequence[Positions], features: Sequence[Features]
 ) -> list[Components]:
     """Returns the first components of each modality over the valid pixels chosen in each scene.
 
@@ -40,7 +40,7 @@ def principal_components(
 
     Args:
         stacks: The scenes.
-        chosen: For each scene `(H, W)`: the training pixels, valid ones in every modality.
+        chosen: For each scene the training pixels, as positions in its flattened grid.
         features: What the network sees of each modality.
     """
     if all(f.neighbourhoods for f in features):

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.stats import BandStatistics, scene_statistics
 
 _FLOOR = 0.01  # of the mean variance: a component of much less stays small
-_NEAR = 16  # pixels around training pixels that components are estimated from; a patch's half
+_CELL = 32  # side in pixels of the cells that components are estimated from
+_MOST = 2048  # cells: two million pixels tell enough
 _LIMIT = 10.0  # standard deviations of a component
 
 
@@ -109,16 +111,17 @@ def read_features(
 
 
 def scene_features(
-    stacks: Sequence[Stack], chosen: Sequence[Mask], sides: Sequence[int]
+    stacks: Sequence[Stack], chosen: Sequence[Positions], sides: Sequence[int]
 ) -> list[Features]:
     """Returns the features of each modality: scaling by chosen pixels, components around them.
 
-    Components need more pixels than there may be labels, and none of them. Streams over strips
-    twice, so that memory does not grow with the scene.
+    Components need more pixels than there may be labels, and no classes: they are those of all
+    pixels in cells with training pixels. Streams over these, so that memory does not grow with the
+    scene.
 
     Args:
         stacks: The scenes.
-        chosen: For each scene `(H, W)`: the training pixels.
+        chosen: For each scene the training pixels, as positions in its flattened grid.
         sides: Of the neighbourhoods, odd; none takes the scaled bands as they are.
 
     Raises:
@@ -139,26 +142,29 @@ def scene_features(
 
 
 def _surroundings(
-    stacks: Sequence[Stack], chosen: Sequence[Mask], margin: int
+    stacks: Sequence[Stack], chosen: Sequence[Positions], margin: int
 ) -> Iterator[tuple[list[Pixels], list[Mask], Mask]]:
-    """Yields, strip by strip, pixels and validity with a margin, and which pixels are near.
+    """Yields pixels, validity and which pixels count, of cells with training pixels in them.
 
-    The margin is never near, so that every near pixel has its whole neighbourhood.
+    A margin around each cell does not count, so that what counts has its whole neighbourhood.
     """
-    for stack, mask in zip(stacks, chosen, strict=True):
-        for top, height in stack.strips():
-            first = max(0, top - _NEAR)
-            rows = mask[first : top + height + _NEAR]
-            columns = np.flatnonzero(rows.any(axis=0))
-            if columns.size == 0:
-                continue
-            left = max(0, int(columns[0]) - _NEAR)
-            width = min(mask.shape[1], int(columns[-1]) + 1 + _NEAR) - left
-            near = ndimage.maximum_filter(
-                rows[:, left : left + width], 2 * _NEAR + 1, mode="constant"
-            )[top - first : top - first + height]
-            window = (top - margin, left - margin, height + 2 * margin, width + 2 * margin)
-            yield *stack.read(*window), np.pad(near, margin)
+    cells = np.concatenate(
+        [_cells(n, *both) for n, both in enumerate(zip(stacks, chosen, strict=True))]
+    )
+    if len(cells) > _MOST:
+        cells = np.random.default_rng(0).permutation(cells)[:_MOST]
+        cells = cells[np.lexsort(cells.T[::-1])]  # files are read from their beginning to their end
+    inner = np.pad(np.ones((_CELL, _CELL), np.bool_), margin)
+    side = _CELL + 2 * margin
+    for scene, row, column in cells.tolist():
+        yield *stacks[scene].read(row * _CELL - margin, column * _CELL - margin, side, side), inner
+
+
+def _cells(scene: int, stack: Stack, pixels: Positions) -> NDArray[np.int64]:
+    """Returns scene, row and column `(n, 3)` of the cells that pixels lie in."""
+    rows, columns = np.divmod(pixels, stack.grid.shape[1])
+    cells = np.unique(np.stack([rows // _CELL, columns // _CELL], 1), axis=0)
+    return np.insert(cells, 0, scene, axis=1)
 
 
 class _Spread:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.raster import Mask, Pixels
 
 _LIMIT = 10.0  # standard deviations; beyond lie clouds, glints and broken detectors
@@ -27,15 +28,15 @@ class BandStatistics:
         return (scaled * valid).astype(np.float32)
 
 
-def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[BandStatistics]:
+def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Positions]) -> list[BandStatistics]:
     """Returns the statistics of each modality over the valid pixels chosen in each scene.
 
-    Streams over strips that hold chosen pixels and merges their moments (Chan et al. 1983), so
+    Streams over blocks that hold chosen pixels and merges their moments (Chan et al. 1983), so
     that memory does not grow with the scene. A band without spread gets deviation 1.
 
     Args:
         stacks: The scenes.
-        chosen: For each scene `(H, W)`: the training pixels.
+        chosen: For each scene the training pixels, as positions in its flattened grid.
 
     Raises:
         AllNodataError: A modality has no valid pixel among those chosen.
@@ -55,22 +56,16 @@ def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[Ba
 
 
 def chosen_pixels(
-    stacks: Sequence[Stack], chosen: Sequence[Mask]
+    stacks: Sequence[Stack], chosen: Sequence[Positions]
 ) -> Iterator[list[NDArray[np.float32]]]:
-    """Yields, strip by strip, the valid ones of the pixels chosen in each scene.
+    """Yields the valid ones of the pixels chosen in each scene, a part of them at a time.
 
     Yields:
         For each modality `(C_n, n)`, `n` valid pixels of its own.
     """
-    for stack, mask in zip(stacks, chosen, strict=True):
-        for top, height in stack.strips():
-            columns = np.flatnonzero(mask[top : top + height].any(axis=0))
-            if columns.size == 0:
-                continue
-            left, right = int(columns[0]), int(columns[-1]) + 1
-            wanted = mask[top : top + height, left:right]
-            pixels, valid = stack.read(top, left, height, right - left)
-            yield [p[:, wanted & v] for p, v in zip(pixels, valid, strict=True)]
+    for stack, pixels in zip(stacks, chosen, strict=True):
+        for _, values, valid in stack.read_at(pixels):
+            yield [v[:, there] for v, there in zip(values, valid, strict=True)]
 
 
 def scene_ranges(stack: Stack) -> list[BandStatistics]:

@@ -29,6 +29,7 @@ from m3amba_geo.infer.journal import Journal, open_journal, work_folder
 from m3amba_geo.infer.predict import Predictor, Region, agreement, region_of
 from m3amba_geo.jobs.machine import prepare
 from m3amba_geo.jobs.mapping import Mapper, identity, make_missing, named_pixels, put_together
+from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.jobs.room import check_disk, check_memory
 from m3amba_geo.jobs.sidecar import Sidecar, records, sidecar_path
 from m3amba_geo.model.device import choose_precision
@@ -86,7 +87,8 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
     folder = work_folder(config.out)
     for layer in layers.values():  # where a run was killed, its journal knows whose the outputs are
         check_output(layer.path, overwrite=config.overwrite or folder.exists())
-    cache = config.memory * 2**20 // _CACHE_SHARE
+    memory = working_memory(config.memory)
+    cache = memory * 2**20 // _CACHE_SHARE
     with Env(GDAL_CACHEMAX=cache), locked(*_paths(layers)), ExitStack() as handles:
         drop_scratches(*_paths(layers), names_path(config.out), *beside)
         device, backend = prepare(config.device, config.scan, None, emit)
@@ -115,7 +117,7 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
         )
         if not journal.state.published:
             _check_old(layers, journal, config)
-            check_memory(layers, region, predictor, config.memory)
+            check_memory(layers, region, predictor, memory)
             check_disk(layers, region, journal)
             make_missing(mapper, journal, emit)
             _publish(journal, layers, _part(stack.grid, region), legend, beside, config, emit)

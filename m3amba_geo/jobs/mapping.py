@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from rasterio.windows import Window
 from m3amba_geo.config import SceneConfig
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import Listener, Progress
-from m3amba_geo.files import ScratchOf, fingerprint
+from m3amba_geo.files import ScratchOf
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, open_map
@@ -22,7 +21,9 @@ from m3amba_geo.geo.raster import Raster
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal
 from m3amba_geo.infer.predict import Predictor, Region, Rows, map_rows
+from m3amba_geo.jobs.contents import raster_content
 from m3amba_geo.jobs.machine import versions
+from m3amba_geo.sources import local_file
 
 
 @dataclass(frozen=True)
@@ -168,13 +169,11 @@ def content_of(raster: Raster) -> str:
     """Returns what tells a raster from another of its name, and from itself once it is changed.
 
     The time of change stands beside the fingerprint, which passes over the middle of a large file.
-    Of what is no file here (an archive, a network) nothing but the name is known.
+    What is no file here, but on a server, is known by a sample of it.
     """
-    parts = {name: _mark(Path(name)) for name in raster.files}
-    return json.dumps([parts, str(raster.nodata)])
+    return json.dumps([_changed(raster), raster_content(raster), str(raster.nodata)])
 
 
-def _mark(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    return [fingerprint(path), str(path.stat().st_mtime_ns)]
+def _changed(raster: Raster) -> dict[str, int]:
+    files = {name: local_file(name) for name in raster.files}
+    return {n: file.stat().st_mtime_ns for n, file in files.items() if file and file.exists()}

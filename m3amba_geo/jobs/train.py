@@ -13,22 +13,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from rasterio import Env
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundle
 from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
-from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
+from m3amba_geo.files import check_output, drop_scratches, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.features import Features, scene_features
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.split import Side, Split, split_labels
+from m3amba_geo.jobs.contents import label_content, raster_content
 from m3amba_geo.jobs.fixed_guide import cache_file, set_components
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
@@ -42,6 +46,8 @@ from m3amba_geo.model.guide import (
     load_encoder_by_identity,
 )
 from m3amba_geo.model.guided import GuidedM3amba
+
+_GDAL = 8  # the part of the working memory that GDAL keeps blocks of files in
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,12 @@ class _Scene:
     stack: Stack
     labels: Labels
     split: Split
+    tested: int  # pixels of labels for testing alone
+
+    def on(self, side: Side) -> NDArray[np.bool_]:
+        """Returns which labelled pixels are on a side (N,)."""
+        chosen: NDArray[np.bool_] = self.split.sides == side
+        return chosen
 
 
 def run(
@@ -100,8 +112,10 @@ def run(
     emit(Started("train", __version__))
     label_configs = _label_configs(scenes)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
+    memory = working_memory(config.memory) * 2**20
     with join() as world, ExitStack() as handles:
         _check_shares(config, world, emit)
+        handles.enter_context(Env(GDAL_CACHEMAX=memory // _GDAL))
         if world.leads:
             check_output(config.out, overwrite=overwrite)
             handles.enter_context(locked(config.out))
@@ -119,8 +133,9 @@ def run(
         model = _model(network, encoder, start, legend, emit).to(device)
         fixed = model.guide is not None and config.guide.embedding == "pca"
         labelled = _labelled(opened, legend)
-        patches = Patches(labelled, features, network.patch, CELL if fixed else 1)
-        inputs = _inputs(scenes)
+        step, cache = CELL if fixed else 1, memory - memory // _GDAL
+        patches = Patches(labelled, features, network.patch, step, cache)
+        inputs = _inputs(opened)
         scaling = tuple(Scaling.of(f.statistics) for f in features)
         embeddings = (
             _embeddings(model, start, opened, patches, features, world, emit) if fixed else None
@@ -228,16 +243,17 @@ def _open(
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)
         rng = np.random.default_rng([config.seed, 0, n])
+        tested = 0
         if scene.test_labels is None:
             split = split_labels(labels, config.split, rng)
         else:  # the user's own parting: taken as it is, without a gap of ours
-            test = labels_on(stack, scene.test_labels, legend, emit).codes > 0
-            labels = replace(labels, codes=np.where(test, np.uint16(0), labels.codes))
+            test = labels_on(stack, scene.test_labels, legend, emit)
+            labels = labels.only(~np.isin(labels.pixels, test.pixels))
             split = split_labels(labels, replace(config.split, test=0.0), rng)
-            split = replace(split, sides=np.where(test, np.uint8(Side.TEST), split.sides))
+            tested = len(test.pixels)
         for note in split.notes:
             emit(Warned("split", note))
-        opened.append(_Scene(scene, stack, labels, split))
+        opened.append(_Scene(scene, stack, labels, split, tested))
     return opened
 
 
@@ -246,7 +262,7 @@ def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
     legend = scenes[0].labels.legend
     found: set[int] = set()
     for scene in scenes:
-        found |= set(np.unique(scene.labels.codes[scene.split.sides == Side.TRAIN]).tolist())
+        found |= set(np.unique(scene.labels.codes[scene.on(Side.TRAIN)]).tolist())
     absent = [entry.name for entry in legend if entry.code not in found]
     if absent:
         emit(Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}."))
@@ -270,7 +286,7 @@ def _features(
         return start.features
     return scene_features(
         [scene.stack for scene in scenes],
-        [scene.split.sides == Side.TRAIN for scene in scenes],
+        [scene.labels.pixels[scene.on(Side.TRAIN)] for scene in scenes],
         config.neighbourhoods,
     )
 
@@ -340,7 +356,7 @@ def _embeddings(
     assert guide is not None
     if start is None:
         stacks = [scene.stack for scene in scenes]
-        trained = [scene.split.sides == Side.TRAIN for scene in scenes]
+        trained = [scene.labels.pixels[scene.on(Side.TRAIN)] for scene in scenes]
         set_components(guide, principal_components(stacks, trained, features))
     guide.requires_grad_(False)
     places = [(scene.config, scene.stack) for scene in scenes]
@@ -360,24 +376,21 @@ def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:
     labelled = []
     for scene in scenes:
         classes = table[scene.labels.codes]
-        sides = scene.split.sides
-        labelled.append(
-            LabelledScene(
-                scene.stack,
-                _only(classes, sides == Side.TRAIN),
-                _only(classes, sides == Side.VALIDATION),
-            )
+        shape = (scene.labels.grid.shape[0], scene.labels.grid.shape[1])
+        known = classes != UNLABELLED
+        train, validation = (
+            Marks(shape, scene.labels.pixels[chosen], classes[chosen])
+            for chosen in (scene.on(side) & known for side in (Side.TRAIN, Side.VALIDATION))
         )
+        labelled.append(LabelledScene(scene.stack, train, validation))
     return labelled
 
 
-def _only(classes: NDArray[np.int32], where: NDArray[np.bool_]) -> NDArray[np.int32]:
-    return np.where(where, classes, np.int32(UNLABELLED))
-
-
 def _area(scene: _Scene) -> TrainingArea:
-    sides = scene.split.sides
-    return TrainingArea(scene.stack.grid, sides == Side.TRAIN, sides == Side.VALIDATION)
+    train, validation = (
+        scene.labels.spread(scene.on(side)) for side in (Side.TRAIN, Side.VALIDATION)
+    )
+    return TrainingArea(scene.stack.grid, train, validation)
 
 
 def _modalities(stack: Stack) -> tuple[TrainedModality, ...]:
@@ -390,11 +403,12 @@ def _resolution(stack: Stack) -> tuple[float, float]:
 
 
 def _pixels(scenes: Sequence[_Scene]) -> dict[str, int]:
-    return {
-        side.name.lower(): sum(int((scene.split.sides == side).sum()) for scene in scenes)
+    counts = {
+        side.name.lower(): sum(int(scene.on(side).sum()) for scene in scenes)
         for side in Side
         if side is not Side.NONE
     }
+    return counts | {"test": counts["test"] + sum(scene.tested for scene in scenes)}
 
 
 def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str, ...]:
@@ -411,14 +425,16 @@ def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str,
     return tuple(words)
 
 
-def _inputs(scenes: Sequence[SceneConfig]) -> dict[str, str]:
+def _inputs(scenes: Sequence[_Scene]) -> dict[str, str]:
     """Returns the fingerprint of each file, by scene, modality and name; folders stay private."""
     found: dict[str, str] = {}
     for n, scene in enumerate(scenes, 1):
-        files = [(m.name, file) for m in scene.modalities for file in m.files]
-        if scene.labels is not None:
-            files.append(("labels", scene.labels.path))
-        found |= {f"{n}/{role}/{file.name}": fingerprint(file) for role, file in files}
+        for modality in scene.stack.modalities:
+            for raster in modality.rasters:
+                found[f"{n}/{modality.name}/{raster.path.name}"] = raster_content(raster)
+        assert scene.config.labels is not None
+        path = scene.config.labels.path
+        found[f"{n}/labels/{path.name}"] = label_content(path, scene.labels)
     return found
 
 
@@ -443,7 +459,7 @@ def _digest(
     scenes: Sequence[_Scene],
 ) -> str:
     """Returns a name for all that a run's weights depend on, the machine left out."""
-    elsewhere = {"out", "device", "scan", "workers", "recompute", "licence"}
+    elsewhere = {"out", "device", "scan", "workers", "memory", "recompute", "licence"}
     what = {
         "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),
@@ -455,6 +471,6 @@ def _digest(
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for scene in scenes:
-        digest.update(scene.labels.codes.tobytes())
-        digest.update(scene.split.sides.tobytes())
+        for part in (scene.labels.pixels, scene.labels.codes, scene.split.sides):
+            digest.update(part.tobytes())
     return digest.hexdigest()

@@ -240,15 +240,10 @@ class _Run:
         scenes = self.patches.scenes
         blend = torch.from_numpy(blend_weights(self.patches.patch)).to(self.device)
         windows = windows[self.world.part(len(windows))]
-        # Row of each validation pixel in `votes`, scene after scene.
-        rows, count = [], 0
-        for scene in scenes:
-            wanted = scene.validation != UNLABELLED
-            index = np.full(wanted.shape, -1, np.int64)
-            index[wanted] = np.arange(count, count := count + int(wanted.sum()))
-            rows.append(index)
+        # Rows of validation pixels in `votes` lie scene after scene.
+        *firsts, count = np.cumsum([0, *(len(scene.validation.pixels) for scene in scenes)])
         votes = np.zeros((count, self.model.network.config.classes))
-        truth = np.concatenate([s.validation[s.validation != UNLABELLED] for s in scenes])
+        truth = np.concatenate([scene.validation.values for scene in scenes])
         first = 0
         for batch in self.patches.validation_batches(windows, self.config.batch):
             found = self._shares(weights, batch.to(self.device)) * blend
@@ -257,7 +252,8 @@ class _Run:
                 window = windows[first + place]
                 classes = batch.classes[place].numpy()
                 ys, xs = np.nonzero(classes != UNLABELLED)
-                row = rows[window.scene][window.top + ys, window.left + xs]
+                marks = scenes[window.scene].validation
+                row = firsts[window.scene] + marks.places(window.top + ys, window.left + xs)
                 votes[row] += share[ys, xs]
             first += len(shares)
         self.world.sum(torch.from_numpy(votes))
@@ -353,7 +349,7 @@ def total_steps(cells: int, config: TrainConfig) -> int:
 def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:
     counts = np.zeros(classes, np.int64)
     for scene in patches.scenes:
-        counts += np.bincount(scene.train[scene.train != UNLABELLED], minlength=classes)
+        counts += np.bincount(scene.train.values, minlength=classes)
     return counts
 
 

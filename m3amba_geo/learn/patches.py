@@ -17,12 +17,12 @@ from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack, valid_in_all
 from m3amba_geo.geo.cache import Cached
 from m3amba_geo.geo.features import Features, read_features
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import starts
 
 CELL = 8  # pixels; as the published training stride
 UNLABELLED = -1
-_CACHE = 1 << 30  # bytes of features
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -33,13 +33,13 @@ class LabelledScene:
 
     Attributes:
         stack: The rasters.
-        train: `(H, W)` int32 class index of training pixels, `UNLABELLED` elsewhere.
+        train: Class index of training pixels.
         validation: The same for validation pixels.
     """
 
     stack: Stack
-    train: NDArray[np.int32]
-    validation: NDArray[np.int32]
+    train: Marks[np.int32]
+    validation: Marks[np.int32]
 
 
 @dataclass(frozen=True, order=True)
@@ -110,6 +110,7 @@ class Patches:
         patch: Side of a patch.
         step: Windows begin at multiples of so many pixels: more than 1, such as `CELL`, makes
             those that training may see few enough to be counted.
+        cache: Bytes of features that may be kept.
     """
 
     def __init__(
@@ -118,10 +119,11 @@ class Patches:
         features: Sequence[Features],
         patch: int,
         step: int = 1,
+        cache: int = 1 << 30,
     ) -> None:
         self.scenes = scenes
         self._read = [
-            Cached(partial(read_features, scene.stack, features), _CACHE // len(scenes))
+            Cached(partial(read_features, scene.stack, features), cache // len(scenes))
             for scene in scenes
         ]
         self.patch = patch
@@ -159,16 +161,13 @@ class Patches:
         """Returns windows that cover the validation pixels, at most `most` of them at random."""
         windows = []
         for n, scene in enumerate(self.scenes):
-            wanted = scene.validation != UNLABELLED
-            rows, columns = (starts(side, self.patch, self.patch // 2) for side in wanted.shape)
-            for top in rows:
-                strip = wanted[top : top + self.patch]
-                if strip.any():
-                    windows += [
-                        Window(n, int(top), int(left))
-                        for left in columns
-                        if strip[:, left : left + self.patch].any()
-                    ]
+            shape = scene.validation.shape
+            tops, lefts = (starts(side, self.patch, self.patch // 2) for side in shape)
+            for top in tops:
+                _, columns = scene.validation.lines(int(top), self.patch)
+                columns.sort()
+                first, last = np.searchsorted(columns, [lefts, lefts + self.patch])
+                windows += [Window(n, int(top), int(left)) for left in lefts[first < last]]
         if most is not None and len(windows) > most:
             kept = rng.choice(len(windows), most, replace=False)
             windows = [windows[i] for i in sorted(kept)]
@@ -212,12 +211,10 @@ class Patches:
             valid,
         )
 
-    def _cut(self, window: Window, classes: NDArray[np.int32]) -> _Patch:
+    def _cut(self, window: Window, classes: Marks[np.int32]) -> _Patch:
         side = self.patch
         pixels, valid = self._read[window.scene](window.top, window.left, side, side)
-        cut = np.full((side, side), UNLABELLED, np.int32)
-        part = classes[window.top : window.top + side, window.left : window.left + side]
-        cut[: part.shape[0], : part.shape[1]] = part
+        cut = classes.window(window.top, window.left, side, side, UNLABELLED)
         cut[~valid_in_all(valid)] = UNLABELLED
         return _Patch(window, pixels, pixels, cut, valid)
 
@@ -239,9 +236,9 @@ def _stacked(patches: Sequence[list[Pixels]]) -> list[Tensor]:
     return [torch.from_numpy(np.stack(same)) for same in zip(*patches, strict=True)]
 
 
-def _cells(scene: int, classes: NDArray[np.int32]) -> NDArray[np.int64]:
+def _cells(scene: int, classes: Marks[np.int32]) -> NDArray[np.int64]:
     """Returns `(n, 3)`: scene, top and left pixel of each cell with a training pixel."""
-    rows, columns = np.nonzero(classes != UNLABELLED)
+    rows, columns = np.divmod(classes.pixels, classes.shape[1])
     cells = np.unique(np.stack([rows // CELL, columns // CELL], 1), axis=0) * CELL
     return np.insert(cells, 0, scene, axis=1)
 

@@ -160,8 +160,8 @@
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
-      <source>For pixels; 512 if left out.</source>
-      <translation>Pour les pixels ; 512 si vide.</translation>
+      <source>For pixels; by free memory if left out.</source>
+      <translation>Pour les pixels ; selon la mémoire libre si vide.</translation>
     </message>
     <message>
       <location filename="../algorithms/classify.py" />

@@ -9,6 +9,7 @@ from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.features import read_features, scene_features
 
 SHAPE = (300, 20)  # more than two strips
+EVERYWHERE = [np.arange(300 * 20)]
 
 
 def correlated(bands, seed=0):
@@ -30,8 +31,9 @@ def test_they_are_those_of_all_valid_training_pixels_scaled():
         for seed in (0, 1)
     ]
     chosen = [rng.random(SHAPE) < 0.3 for _ in stacks]
-    features = scene_features(stacks, chosen, ())
-    found = principal_components(stacks, chosen, features)
+    positions = [np.flatnonzero(mask) for mask in chosen]
+    features = scene_features(stacks, positions, ())
+    found = principal_components(stacks, positions, features)
     for n, components in enumerate(found):
         parts = []
         for stack, mask in zip(stacks, chosen, strict=True):
@@ -50,9 +52,8 @@ def test_they_are_those_of_all_valid_training_pixels_scaled():
 
 def test_signs_do_not_depend_on_the_order_of_pixels():
     pixels = correlated(6)
-    everywhere = [np.ones(SHAPE, bool)]
     one, other = (
-        principal_components([stack_of(p)], everywhere, as_they_are(6))[0]
+        principal_components([stack_of(p)], EVERYWHERE, as_they_are(6))[0]
         for p in (pixels, pixels[:, ::-1, ::-1])
     )
     np.testing.assert_allclose(one.weights, other.weights, rtol=1e-6, atol=1e-9)
@@ -61,7 +62,7 @@ def test_signs_do_not_depend_on_the_order_of_pixels():
 @pytest.mark.parametrize("bands", [1, 2])
 def test_fewer_than_three_come_again(bands):
     pixels = np.random.default_rng(0).normal(0, 1, (bands, *SHAPE))
-    (found,) = principal_components([stack_of(pixels)], [np.ones(SHAPE, bool)], as_they_are(bands))
+    (found,) = principal_components([stack_of(pixels)], EVERYWHERE, as_they_are(bands))
     image = images(found, pixels)
     assert image.shape == (3, *SHAPE)
     np.testing.assert_allclose(image.std(axis=(1, 2)), 1, atol=1e-5)
@@ -71,21 +72,21 @@ def test_fewer_than_three_come_again(bands):
 
 def test_bands_that_say_the_same_make_one_component():
     same = np.repeat(np.random.default_rng(0).normal(0, 1, (1, *SHAPE)), 4, axis=0)
-    (found,) = principal_components([stack_of(same)], [np.ones(SHAPE, bool)], as_they_are(4))
+    (found,) = principal_components([stack_of(same)], EVERYWHERE, as_they_are(4))
     np.testing.assert_allclose(images(found, same), np.stack([same[0]] * 3) / same.std(), atol=0.05)
 
 
 def test_a_band_without_spread_makes_a_blank_image():
     flat = np.full((1, *SHAPE), 7.0)
-    (found,) = principal_components([stack_of(flat)], [np.ones(SHAPE, bool)], as_they_are(1))
+    (found,) = principal_components([stack_of(flat)], EVERYWHERE, as_they_are(1))
     assert not images(found, flat).any()
 
 
 @pytest.mark.parametrize("bands", [1, 5])
 def test_decorrelated_means_are_components_already(bands):
-    stack, everywhere = stack_of(correlated(bands)), [np.ones(SHAPE, bool)]
-    features = scene_features([stack], everywhere, (5, 11))
-    (found,) = principal_components([stack], everywhere, features)
+    stack = stack_of(correlated(bands))
+    features = scene_features([stack], EVERYWHERE, (5, 11))
+    (found,) = principal_components([stack], EVERYWHERE, features)
     (seen,), _ = read_features(stack, features, 0, 0, *SHAPE)
     image = images(found, seen)
     np.testing.assert_array_equal(image, seen[[0, 1, 2] if bands > 2 else [0, 0, 0]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from disks import read_only, small_disk
-from small import as_they_are, stack_of
+from small import as_they_are, scene_of, stack_of
 from torch import nn
 
 from m3amba_geo.config import NetworkConfig, TrainConfig
@@ -12,7 +12,7 @@ from m3amba_geo.events import Note, Progress, Warned, ignore
 from m3amba_geo.learn import embeddings as module
 from m3amba_geo.learn.embeddings import embed
 from m3amba_geo.learn.loop import fit
-from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import CELL, UNLABELLED, Patches
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import ClipGuide, Encoder, GuideIdentity
 from m3amba_geo.model.guided import GuidedM3amba
@@ -57,7 +57,7 @@ def make_patches(step=CELL):
     train = np.where(held_out, UNLABELLED, truth).astype(np.int32)
     held = np.where(held_out, truth, UNLABELLED).astype(np.int32)
     holes = {1: np.indices((SIDE, SIDE))[1] < SIDE // 2}  # windows at the left see no height
-    scene = LabelledScene(stack_of(pixels, other, invalid=holes), train, held)
+    scene = scene_of(stack_of(pixels, other, invalid=holes), train, held)
     return Patches([scene], as_they_are(3, 1), PATCH, step)
 
 

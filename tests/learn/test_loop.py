@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from small import as_they_are, stack_of
+from small import as_they_are, scene_of, stack_of
 
 from m3amba_geo.config import NetworkConfig, TrainConfig
 from m3amba_geo.errors import CheckpointError
@@ -14,7 +14,7 @@ from m3amba_geo.events import Metric, Note, Progress, ignore
 from m3amba_geo.learn import loop
 from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
 from m3amba_geo.learn.loop import fit, total_steps
-from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import UNLABELLED, Patches
 from m3amba_geo.learn.world import ALONE
 from m3amba_geo.model import build
 from m3amba_geo.model.guided import GuidedM3amba
@@ -42,7 +42,7 @@ def make_patches(validation=True):
     held_out = np.indices((SIDE, SIDE))[0] >= 3 * SIDE // 4
     train = np.where(held_out, UNLABELLED, truth).astype(np.int32)
     held = np.where(held_out & validation, truth, UNLABELLED).astype(np.int32)
-    scene = LabelledScene(stack_of(pixels, other), train, held)
+    scene = scene_of(stack_of(pixels, other), train, held)
     return Patches([scene], as_they_are(3, 1), 8)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import as_they_are, stack_of
+from small import as_they_are, scene_of, stack_of
 
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.features import Features
@@ -13,7 +13,6 @@ from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.learn.patches import (
     CELL,
     UNLABELLED,
-    LabelledScene,
     Patches,
     _around,
     disturb,
@@ -38,7 +37,7 @@ def located(shape, train, patch=8, validation=None):
     rows, columns = np.indices(shape) + 1
     stack = stack_of(np.stack([rows, columns]), np.ones((1, *shape)))
     validation = nothing(shape) if validation is None else validation
-    scene = LabelledScene(stack, train.astype(np.int32), validation.astype(np.int32))
+    scene = scene_of(stack, train.astype(np.int32), validation.astype(np.int32))
     # Scaling clips at ten deviations: coordinates are kept far below.
     features = [Features(BandStatistics(np.zeros(2), np.full(2, SCALE))), *as_they_are(1)]
     return Patches([scene], features, patch)
@@ -116,7 +115,7 @@ def test_cells_are_the_squares_with_a_training_pixel_in_any_scene():
     first[0, 0] = first[7, 7] = first[8, 7] = 0
     second[8, 29] = 1
     scenes = [
-        LabelledScene(stack_of(np.ones((1, *train.shape))), train, nothing(train.shape))
+        scene_of(stack_of(np.ones((1, *train.shape))), train, nothing(train.shape))
         for train in (first, second)
     ]
     patches = Patches(scenes, as_they_are(1), 8)
@@ -172,7 +171,7 @@ def test_invalid_pixels_are_zero_unlabelled_and_invalid_in_spite_of_noise():
     stack = stack_of(
         np.full((2, *shape), 3.0), np.full((1, *shape), 5.0), invalid=dict(enumerate(holes))
     )
-    scene = LabelledScene(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
+    scene = scene_of(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
     patches = Patches([scene], as_they_are(2, 1), 8)
     config = TrainConfig(noise=0.5, band_dropout=0, modality_dropout=0, batch=4)
     for batch in epoch(patches, config):
