@@ -178,7 +178,7 @@ class TrainConfig:
         precision: Of matrix products; `auto` is bf16 on CUDA and fp32 elsewhere.
         recompute: Keep less for the gradients and compute it again: a third of the memory for up
             to twice the time.
-        workers: Threads of the CPU; None uses all.
+        threads: Of the CPU; None uses all.
         split: Parting of the labels.
         guide: Image encoder.
         licence: Text for the model file's licence field.
@@ -204,7 +204,7 @@ class TrainConfig:
     scan: ScanName = "auto"
     precision: Precision = "auto"
     recompute: bool = False
-    workers: Count | None = None
+    threads: Count | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)
     licence: str = ""
@@ -226,6 +226,9 @@ class ClassifyConfig:
             rows too wide for it are refused before work begins.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
+        workers: Processes of this machine that share the blocks and its threads; None makes them in
+            this one.
+        scheduler: Address of a dask scheduler whose workers make the blocks instead.
         overwrite: Whether existing outputs may be replaced.
         restart: Whether to drop what an unfinished run has left, instead of going on from it.
     """
@@ -242,6 +245,8 @@ class ClassifyConfig:
     device: Device = "auto"
     scan: ScanName = "auto"
     precision: Precision = "auto"
+    workers: Count | None = None
+    scheduler: str | None = None
     overwrite: bool = False
     restart: bool = False
 

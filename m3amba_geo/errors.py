@@ -175,6 +175,24 @@ class DiskFullError(OutputError):
     code = "disk-full"
 
 
+class ExtraMissingError(MachineError):
+    """Packages of an extra are needed and not installed."""
+
+    code = "extra-missing"
+
+
+class ClusterError(MachineError):
+    """The processes of a cluster can't work together."""
+
+    code = "cluster"
+
+
+class WorkerLostError(ClusterError):
+    """Workers end again and again, or none is left."""
+
+    code = "worker-lost"
+
+
 class DeviceUnavailableError(MachineError):
     """A device was asked for that is not there."""
 

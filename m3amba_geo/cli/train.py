@@ -103,7 +103,7 @@ LEARNING_OPTIONS = together(
     ),
     setting(
         "--threads",
-        key="train.workers",
+        key="train.threads",
         type=int,
         usual="all",
         help="Threads of the processor.",

@@ -96,7 +96,7 @@ def run(
     emit(Started("train", __version__))
     check_output(config.out, overwrite=overwrite)
     label_configs = _label_configs(scenes)
-    device, backend = prepare(config.device, config.scan, config.workers, emit)
+    device, backend = prepare(config.device, config.scan, config.threads, emit)
     start = None if init is None else load_bundle(init)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
     with locked(config.out), ExitStack() as handles:
@@ -369,7 +369,7 @@ def _digest(
     scenes: Sequence[_Scene],
 ) -> str:
     """Returns a name for all that a run's weights depend on, the machine left out."""
-    elsewhere = {"out", "device", "scan", "workers", "recompute", "licence"}
+    elsewhere = {"out", "device", "scan", "threads", "recompute", "licence"}
     what = {
         "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),
