@@ -252,6 +252,19 @@ class ClassifyConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class MosaicConfig:
+    """How a mosaic is made; how each of its maps is, `ClassifyConfig` says.
+
+    Attributes:
+        out: Folder of the VRT and the tiles.
+        resampling: How the modalities of a scene are warped onto the first one's grid.
+    """
+
+    out: Path = Path("mosaic")
+    resampling: Resampling = "bilinear"
+
+
+@dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
     """How a map is scored.
 
@@ -279,6 +292,7 @@ class Config:
     scene: tuple[SceneConfig, ...] = ()
     train: TrainConfig = Field(default_factory=TrainConfig)
     classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
+    mosaic: MosaicConfig = Field(default_factory=MosaicConfig)
     evaluate: EvaluateConfig | None = None
 
 

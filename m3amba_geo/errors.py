@@ -66,6 +66,12 @@ class NoOverlapError(DataError):
     code = "no-overlap"
 
 
+class GridsDifferError(DataError):
+    """Scenes do not fit into one raster."""
+
+    code = "grids-differ"
+
+
 class AllNodataError(DataError):
     """There is no valid pixel where one is needed."""
 
