@@ -19,7 +19,7 @@ setup: .venv/ready ## Make the environment in .venv, if it is not there or out o
 .venv/ready: pyproject.toml constraints.txt
 	command -v uv >/dev/null || { python3 -m venv .venv && $(BIN)/python -m pip install -q uv; }
 	test -x $(BIN)/python || $(UV) venv --python ">=3.11" .venv
-	$(UV) pip install --python $(BIN)/python -e ".[dev,docs,bench]" -c constraints.txt
+	$(UV) pip install --python $(BIN)/python -e ".[dev,docs,bench,cluster]" -c constraints.txt
 	touch $@
 
 demo: setup ## Train on a small Landsat scene, map it, and assess the map

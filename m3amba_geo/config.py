@@ -197,7 +197,7 @@ class TrainConfig:
         precision: Of matrix products; `auto` is bf16 on CUDA and fp32 elsewhere.
         recompute: Keep less for the gradients and compute it again: a third of the memory for up
             to twice the time.
-        workers: Threads of the CPU; None uses all.
+        threads: Of the CPU; None uses all.
         memory: Working memory for pixels in MiB, which caches blocks of the rasters; None takes a
             quarter of what is free, from 512 to 4,096.
         split: Parting of the labels.
@@ -227,7 +227,7 @@ class TrainConfig:
     scan: ScanName = "auto"
     precision: Precision = "auto"
     recompute: bool = False
-    workers: Count | None = None
+    threads: Count | None = None
     memory: Annotated[int, Field(ge=16)] | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)
@@ -251,6 +251,9 @@ class ClassifyConfig:
             free, from 512 to 4,096.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
+        workers: Processes of this machine that share the blocks and its threads; None makes them in
+            this one.
+        scheduler: Address of a dask scheduler whose workers make the blocks instead.
         overwrite: Whether existing outputs may be replaced.
         restart: Whether to drop what an unfinished run has left, instead of going on from it.
     """
@@ -267,8 +270,23 @@ class ClassifyConfig:
     device: Device = "auto"
     scan: ScanName = "auto"
     precision: Precision = "auto"
+    workers: Count | None = None
+    scheduler: str | None = None
     overwrite: bool = False
     restart: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class MosaicConfig:
+    """How a mosaic is made; how each of its maps is, `ClassifyConfig` says.
+
+    Attributes:
+        out: Folder of the VRT and the tiles.
+        resampling: How the modalities of a scene are warped onto the first one's grid.
+    """
+
+    out: Path = Path("mosaic")
+    resampling: Resampling = "bilinear"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -304,6 +322,7 @@ class Config:
     scene: tuple[SceneConfig, ...] = ()
     train: TrainConfig = Field(default_factory=TrainConfig)
     classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
+    mosaic: MosaicConfig = Field(default_factory=MosaicConfig)
     evaluate: EvaluateConfig | None = None
 
 

@@ -74,6 +74,12 @@ class NoOverlapError(DataError):
     code = "no-overlap"
 
 
+class GridsDifferError(DataError):
+    """Scenes do not fit into one raster."""
+
+    code = "grids-differ"
+
+
 class AllNodataError(DataError):
     """There is no valid pixel where one is needed."""
 
@@ -181,6 +187,24 @@ class DiskFullError(OutputError):
     """The disk is full, or will be."""
 
     code = "disk-full"
+
+
+class ExtraMissingError(MachineError):
+    """Packages of an extra are needed and not installed."""
+
+    code = "extra-missing"
+
+
+class ClusterError(MachineError):
+    """The processes of a cluster can't work together."""
+
+    code = "cluster"
+
+
+class WorkerLostError(ClusterError):
+    """Workers end again and again, or none is left."""
+
+    code = "worker-lost"
 
 
 class DeviceUnavailableError(MachineError):

