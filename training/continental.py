@@ -90,7 +90,10 @@ def _rounded(number: float) -> str:
 
 
 def _bytes(count: float) -> str:
-    return f"{_rounded(count / 1e12)} TB" if count >= 1e12 else f"{_rounded(count / 1e9)} GB"
+    for unit, name in ((1e12, "TB"), (1e9, "GB")):
+        if count >= unit:
+            return f"{_rounded(count / unit)} {name}"
+    return f"{_rounded(count / 1e6)} MB"
 
 
 @click.command()
