@@ -6,6 +6,7 @@ files.
 """
 
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Collection, Iterator
@@ -156,6 +157,9 @@ def join() -> Iterator[World]:
 
         store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
     world = World(rank, size)
+    # The optimiser loads it, and a group of processes that it finds is never let go of: threads of
+    # the group would then be there when the interpreter ends, and now and then abort the process.
+    importlib.import_module("torch._dynamo")
     try:
         gpus = torch.cuda.is_available() and dist.is_nccl_available()
         with _reached():

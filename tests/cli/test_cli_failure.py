@@ -5,7 +5,7 @@ import pytest
 
 from m3amba_geo.cli.failure import explain
 from m3amba_geo.cli.jsonlines import jsonable
-from m3amba_geo.errors import CancelledError, NoOverlapError
+from m3amba_geo.errors import CancelledError, NoOverlapError, RelayedError
 
 
 class OutOfMemoryError(RuntimeError):
@@ -43,6 +43,12 @@ def test_our_errors_stay_as_they_are():
 
 def test_whatever_follows_a_cancel_is_its_consequence():
     assert explain(RuntimeError("torn"), cancelled=True).code == "cancelled"
+
+
+def test_what_ended_another_process_is_not_a_cancel_though_torchrun_has_sent_a_signal():
+    error = RelayedError("disk-full", 3, "Process 1: The disk is full.", "Free some space.")
+    assert explain(error, cancelled=True) is error
+    assert (error.code, error.exit_status) == ("disk-full", 3)
 
 
 def test_jsonable():

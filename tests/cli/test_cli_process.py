@@ -83,6 +83,23 @@ def test_errors_end_in_failed_and_their_exit_status(scenario, code, status):
     assert ("Traceback" in process.stderr) == (code == "internal")
 
 
+@pytest.mark.parametrize("json_wanted", [True, False])
+@pytest.mark.parametrize(("scenario", "status"), [("chatter", 0), ("missing", 3), ("boom", 1)])
+def test_of_several_processes_the_first_speaks_for_all(scenario, status, json_wanted):
+    place = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1"}
+    process = run(scenario, "info", "a.tif", *["--json"] * json_wanted, env=os.environ | place)
+    assert process.returncode == status
+    assert process.stdout == ""
+    assert "markup" not in process.stderr  # what a job tells
+    assert ("Traceback" in process.stderr) == (scenario == "boom")
+
+
+def test_the_first_of_several_processes_is_heard():
+    place = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0"}
+    process = run("missing", "info", "a.tif", "--json", env=os.environ | place)
+    assert events(process.stdout)[-1]["code"] == "file-missing"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -143,6 +143,22 @@ def test_drop_path_drops_whole_patches_and_keeps_the_mean():
     assert kept.mean().item() == pytest.approx(1, abs=0.05)
 
 
+def test_parts_of_a_batch_drop_what_the_batch_drops():
+    network = small(depth=2, drop_path=0.5).train()
+    patches, embeddings = inputs(batch=5)
+
+    def fused(own):
+        torch.manual_seed(3)
+        return network([p[own] for p in patches], [e[own] for e in embeddings])[1]
+
+    whole = fused(slice(None))
+    for own in (slice(0, 2), slice(2, 5)):
+        network.take_part(5, own)
+        assert torch.allclose(fused(own), whole[own], atol=1e-5)
+    network.take_part(5, slice(0, 3))
+    assert not torch.allclose(fused(slice(2, 5)), whole[2:5], atol=1e-2)
+
+
 def test_drop_path_grows_over_the_depth_alike_in_both_kinds_of_block():
     network = small(depth=3, drop_path=0.2)
     rates = [block.drop_path.rate for block in network.fusion]
