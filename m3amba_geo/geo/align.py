@@ -18,7 +18,7 @@ from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
 
 _BLOCK = 128  # side of the cached blocks in pixels
-_WIDE = 4096  # columns that are read at a time for single pixels
+_WIDE = 1024  # columns that are read at a time for single pixels
 
 
 @dataclass(frozen=True)
