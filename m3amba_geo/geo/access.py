@@ -52,6 +52,11 @@ def reach(*, network: bool) -> Iterator[None]:
         _network.reset(before)
 
 
+def network_is_on() -> bool:
+    """Whether inputs may lie on a network, here and now."""
+    return _network.get()
+
+
 def gdal_options() -> dict[str, str]:
     """Returns the settings that GDAL needs while an input is open."""
     return _OPTIONS | (_PATIENT if _network.get() else _CLOSED)

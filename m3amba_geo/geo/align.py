@@ -17,7 +17,7 @@ from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
 
 _STRIP = 128  # rows that are read at a time
-_WIDE = 4096  # columns that are read at a time for single pixels
+_WIDE = 1024  # columns that are read at a time for single pixels
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ from distributed import Client, Future, KilledWorker, LocalCluster, wait
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import ClusterError, WorkerLostError
 from m3amba_geo.events import Listener, Note, Progress, Warned
+from m3amba_geo.geo.access import network_is_on
 from m3amba_geo.infer.journal import Journal
 from m3amba_geo.infer.predict import Region
 from m3amba_geo.jobs.mapper import Mapper
 from m3amba_geo.jobs.workshop import Order, Workshop, make_block
+from m3amba_geo.sources import is_virtual
 
 _REACH = 10.0  # seconds in which a scheduler must answer
 _PATIENCE = 60.0  # seconds without any worker; a new one takes some to load torch
@@ -81,7 +83,13 @@ class Cluster:
             return
         if self._client is None:
             self._client = self._handles.enter_context(_connected(self._config, emit))
-        order = Order(_anywhere(model), _scene_anywhere(scene), _settled(config, mapper), journal)
+        order = Order(
+            _anywhere(model),
+            _scene_anywhere(scene),
+            _settled(config, mapper),
+            journal,
+            network_is_on(),
+        )
         with self._client.as_current(), _workshops(self._client, order) as name:
             _make(self._client, name, journal, todo, emit)
 
@@ -291,5 +299,5 @@ def _scene_anywhere(scene: SceneConfig) -> SceneConfig:
 
 
 def _anywhere(path: Path) -> Path:
-    """Returns a path that does not depend on the current folder; GDAL's virtual ones are kept."""
-    return path if str(path).startswith("/vsi") else path.absolute()
+    """Returns a path that does not depend on the current folder; what is no plain file is kept."""
+    return path if is_virtual(path) else path.absolute()

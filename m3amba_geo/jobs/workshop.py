@@ -18,6 +18,7 @@ from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import CancelledError, ClusterError
 from m3amba_geo.events import ignore
 from m3amba_geo.files import checksum
+from m3amba_geo.geo.access import reach
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal, unlike
 from m3amba_geo.infer.predict import Region
@@ -33,12 +34,14 @@ class Order:
         scene: Rasters.
         config: Options, with all that may be chosen chosen.
         journal: A copy of the client's.
+        network: Whether inputs may lie on servers.
     """
 
     model: Path
     scene: SceneConfig
     config: ClassifyConfig
     journal: Journal
+    network: bool
 
 
 class Workshop(WorkerPlugin):
@@ -71,9 +74,10 @@ class Workshop(WorkerPlugin):
         Raises:
             M3ambaError: Inputs or outputs are not fit, or not those of the client.
         """
-        with self._lock, raster_cache(self._order.config):
+        order = self._order
+        with self._lock, reach(network=order.network), raster_cache(order.config):
             self._mapper = self._mapper or self._open()
-            return self._order.journal.write(block, self._rows(self._mapper, block))
+            return order.journal.write(block, self._rows(self._mapper, block))
 
     def _rows(self, mapper: Mapper, block: Region) -> Iterator[RowRecords]:
         for records in mapper.rows(block):

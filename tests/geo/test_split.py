@@ -187,6 +187,6 @@ def test_large_arrays_take_seconds() -> None:
     codes = rng.integers(0, 9, 90_001).astype(np.uint16)[groups]
     groups[codes == 0] = 0
     labels = labels_of(codes, groups, "polygons")
-    start = time.perf_counter()
+    start = time.process_time()
     split(labels, test=0.2, gap=3)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
