@@ -3,7 +3,7 @@
 What `train` does before its first step: labels onto the grid, those under nodata taken away, the
 split, the statistics of the training pixels, the index of patches. Two parts: 10,000 polygons of
 200 classes, and 5,000,000 points of 20, both on a grid of 16,384 squared. Each is read in a process
-of its own, which then says what Linux has noted as its peak, less what it held before it began.
+of its own, which then says what Linux has noted as its peak, and what it was before it began.
 
 The command may be stopped, and goes on with the part it was at; its state lies in
 `training/runs/labels`. `--small` tries everything in a small setting, and writes there only.
