@@ -27,7 +27,7 @@ from m3amba_geo.errors import (
 )
 from m3amba_geo.events import Artifact, Progress, Started, Warned, ignore
 from m3amba_geo.files import checksum
-from m3amba_geo.jobs import classify
+from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
 from tests.conftest import NAMES, TRANSFORM, write_raster
 
@@ -409,8 +409,8 @@ def test_a_stride_that_leaves_gaps_is_refused(tmp_path, model):
 def test_a_precision_that_changes_the_map_is_given_up_loudly(tmp_path, model, monkeypatch):
     scene, _ = rasters(tmp_path, (40, 40))
     run(model, scene, tmp_path / "map.tif")
-    monkeypatch.setattr(classify, "choose_precision", lambda *_: torch.bfloat16)
-    monkeypatch.setattr(classify, "agreement", lambda *_: 0.9)
+    monkeypatch.setattr(mapper, "choose_precision", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(mapper, "agreement", lambda *_: 0.9)
     events = []
     run(model, scene, tmp_path / "again.tif", events.append)
     assert "precision" in {event.code for event in events if isinstance(event, Warned)}
