@@ -1,4 +1,4 @@
-"""Products of two streams one after the other, or as one batch: `python -m training.bench.batching`.
+"""Products of streams one after the other, or as one batch: `python -m training.bench.batching`.
 
 The streams of modalities have weights of their own and inputs of one shape, so their products could
 be one batched product. What that is worth is measured for the three products of a block, by size of

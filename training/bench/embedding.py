@@ -27,11 +27,12 @@ from m3amba_geo.config import (
 from m3amba_geo.events import Event, Progress, ignore
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.components import principal_components
-from m3amba_geo.geo.stats import scene_statistics
+from m3amba_geo.geo.features import scene_features
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.jobs.fixed_guide import set_components
 from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
-from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import CELL, LabelledScene, Patches
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import ClipGuide, Encoder, GuideIdentity
 from m3amba_geo.model.guided import GuidedM3amba
@@ -79,11 +80,13 @@ def _encoder(architecture: str) -> Encoder:
 
 def _measure(stack: Stack, encoder: Encoder, config: TrainConfig, folder: Path) -> dict:
     shape = stack.grid.shape
-    classes = np.random.default_rng(0).integers(0, CLASSES, shape).astype(np.int32)
-    scene = LabelledScene(stack, classes, np.full(shape, UNLABELLED, np.int32))
-    everywhere = [np.ones(shape, np.bool_)]
-    statistics = scene_statistics([stack], everywhere)
-    network = NetworkConfig(tuple(BANDS.values()), CLASSES, size=config.size, patch=PATCH)
+    everywhere = np.arange(shape[0] * shape[1])
+    classes = np.random.default_rng(0).integers(0, CLASSES, len(everywhere)).astype(np.int32)
+    nowhere = Marks(shape, everywhere[:0], classes[:0])
+    scene = LabelledScene(stack, Marks(shape, everywhere, classes), nowhere)
+    features = scene_features([stack], [everywhere], config.neighbourhoods)
+    counts = tuple(modality.count for modality in features)
+    network = NetworkConfig(counts, CLASSES, size=config.size, patch=PATCH)
     seconds = {}
 
     def step(guide: ClipGuide, patches: Patches, embeddings: Embeddings | None) -> float:
@@ -101,11 +104,11 @@ def _measure(stack: Stack, encoder: Encoder, config: TrainConfig, folder: Path) 
         )  # fmt: skip
         return median(np.diff(times[1:]))  # before the first stands the rehearsal
 
-    learned = Patches([scene], statistics, PATCH)
+    learned = Patches([scene], features, PATCH)
     seconds["step, learned"] = step(ClipGuide(encoder, network.bands), learned, None)
     guide = ClipGuide(encoder, network.bands).requires_grad_(False)
-    set_components(guide, principal_components([stack], everywhere, statistics))
-    patches = Patches([scene], statistics, PATCH, CELL)
+    set_components(guide, principal_components([stack], [everywhere], features))
+    patches = Patches([scene], features, PATCH, CELL)
     found: list[Embeddings] = []
     for name in ("encoding", "reading what is known"):
         seconds[name] = timed(lambda: found.append(embed(guide, patches, folder / "kept", ignore)))

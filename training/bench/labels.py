@@ -28,13 +28,13 @@ import shapely
 from affine import Affine
 from rasterio.windows import Window
 
-from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig, SplitConfig
+from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig, SplitConfig, TrainConfig
 from m3amba_geo.events import ignore
 from m3amba_geo.geo.align import open_stack
+from m3amba_geo.geo.features import scene_features
 from m3amba_geo.geo.labels import read_legend
 from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.split import Side, split_labels
-from m3amba_geo.geo.stats import scene_statistics
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.learn.patches import LabelledScene, Patches
@@ -107,7 +107,7 @@ def read(folder: Path) -> dict[str, Any]:
     scene = SceneConfig((ModalityConfig("bands", (folder / "raster.tif",)),), config)
     clock = Clock()
     cache = working_memory(None) * 2**20
-    with rasterio.Env(GDAL_CACHEMAX=cache // 8), open_stack(scene, ignore, None, cache) as stack:
+    with rasterio.Env(GDAL_CACHEMAX=cache // 8), open_stack(scene, ignore) as stack:
         with clock("legend"):
             legend = read_legend([config])
         with clock("labels"):
@@ -122,10 +122,11 @@ def read(folder: Path) -> dict[str, Any]:
             )
             for side in (Side.TRAIN, Side.VALIDATION)
         )
-        with clock("statistics"):
-            statistics = scene_statistics([stack], [train.pixels])
+        with clock("features"):
+            features = scene_features([stack], [train.pixels], TrainConfig().neighbourhoods)
         with clock("patches"):
-            patches = Patches([LabelledScene(stack, train, validation)], statistics, 32)
+            scenes = [LabelledScene(stack, train, validation)]
+            patches = Patches(scenes, features, 32, cache=cache - cache // 8)
             windows = patches.validation_windows(np.random.default_rng(0), None)
     return {
         "labelled_pixels": len(labels.pixels),
