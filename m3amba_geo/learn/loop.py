@@ -31,7 +31,7 @@ from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
 
-_FEWEST_STEPS = 800  # below, a small scene has not converged
+_FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end

@@ -202,7 +202,7 @@ def test_steps():
     assert total_steps(20, settings(batch=5, epochs=3)) == 12
     assert total_steps(21, settings(batch=5, epochs=3)) == 15
     assert total_steps(1, settings(epochs=1)) == 1
-    assert total_steps(8, settings(batch=8, epochs=None)) == 800  # a small scene
+    assert total_steps(8, settings(batch=8, epochs=None)) == 400  # a small scene
     assert total_steps(8_000, settings(batch=8, epochs=None)) == 10_000  # ten epochs
 
 
