@@ -32,6 +32,7 @@ from m3amba_geo.sources import is_virtual
 _REACH = 10.0  # seconds in which a scheduler must answer
 _PATIENCE = 60.0  # seconds without any worker; a new one takes some to load torch
 _ARRIVAL = 60.0  # seconds in which a file written elsewhere must be seen here
+_CLOSING = 30.0  # seconds in which local workers are to end
 _GLANCE = 1.0  # seconds between two looks at the workers
 _AHEAD = 2  # blocks under way for each worker
 _NO_PAGES: dict[str, list[str]] = {
@@ -241,8 +242,11 @@ def _local_cluster(workers: int) -> Iterator[LocalCluster]:
                 f"Workers can't be started here: {error}.",
                 "Leave out --workers, or see standard error for the reason.",
             ) from error
-        with cluster:
+        try:
             yield cluster
+        finally:
+            with suppress(TimeoutError):  # on a busy machine; what ended the work is to be heard of
+                cluster.close(timeout=_CLOSING)
 
 
 @contextmanager

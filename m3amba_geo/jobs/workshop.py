@@ -5,8 +5,8 @@ client, with the same versions under it: all that the journal knows a run by mus
 writes its blocks where the client's journal is, and returns their checksums.
 """
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,9 @@ class Order:
 class Workshop(WorkerPlugin):
     """A worker's hold on a map, for as long as its client wants blocks of it.
 
-    Blocks are made one at a time, with all threads of the worker: files of GDAL are not to be
-    shared between threads.
+    Blocks are made one at a time, with all threads of the worker. One thread of the workshop's own
+    opens the files, makes all blocks and closes the files: GDAL's files are not to be shared
+    between threads, and its settings hold for the thread that made them.
     """
 
     def __init__(self, name: str, order: Order) -> None:
@@ -58,15 +59,16 @@ class Workshop(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Begins; the files are opened with the first block, not to keep the worker waiting."""
         self._threads: int = worker.state.nthreads
+        self._bench = ThreadPoolExecutor(1, "workshop")
         self._handles = ExitStack()
         self._mapper: Mapper | None = None
-        self._lock = threading.Lock()
         self._closed = False
 
     def teardown(self, worker: Worker) -> None:
         """Ends the block in progress, if any, and closes all files."""
         self._closed = True
-        threading.Thread(target=self._close).start()  # the worker itself must not wait for it
+        self._bench.submit(self._handles.close)
+        self._bench.shutdown(wait=False)  # the worker itself must not wait for it
 
     def make(self, block: Region) -> bytes:
         """Makes and writes a block, and returns its checksum.
@@ -74,10 +76,11 @@ class Workshop(WorkerPlugin):
         Raises:
             M3ambaError: Inputs or outputs are not fit, or not those of the client.
         """
-        order = self._order
-        with self._lock, reach(network=order.network), raster_cache(order.config):
-            self._mapper = self._mapper or self._open()
-            return order.journal.write(block, self._rows(self._mapper, block))
+        return self._bench.submit(self._make, block).result()
+
+    def _make(self, block: Region) -> bytes:
+        self._mapper = self._mapper or self._open()
+        return self._order.journal.write(block, self._rows(self._mapper, block))
 
     def _rows(self, mapper: Mapper, block: Region) -> Iterator[RowRecords]:
         for records in mapper.rows(block):
@@ -92,27 +95,21 @@ class Workshop(WorkerPlugin):
                 f"A worker does not find the work folder {order.journal.folder} of this run.",
                 "Let all machines see outputs and inputs under the same paths.",
             )
-        mapper = self._handles.enter_context(
-            open_mapper(
-                load_bundle(order.model),
-                checksum(order.model),
-                order.scene,
-                order.config,
-                self._threads,
-                ignore,
+        bundle, digest = load_bundle(order.model), checksum(order.model)
+        with ExitStack() as handles:
+            handles.enter_context(reach(network=order.network))
+            handles.enter_context(raster_cache(order.config))
+            mapper = handles.enter_context(
+                open_mapper(bundle, digest, order.scene, order.config, self._threads, ignore)
             )
-        )
-        if changed := unlike(order.journal.state.identity, mapper.identity):
-            found = ", ".join(f"{key} ({mapper.identity.get(key)})" for key in changed)
-            raise ClusterError(
-                f"On a worker this differs from the client: {found}.",
-                "Install the same versions on all machines, and let them see the same files.",
-            )
+            if changed := unlike(order.journal.state.identity, mapper.identity):
+                found = ", ".join(f"{key} ({mapper.identity.get(key)})" for key in changed)
+                raise ClusterError(
+                    f"On a worker this differs from the client: {found}.",
+                    "Install the same versions on all machines, and let them see the same files.",
+                )
+            self._handles.push(handles.pop_all())
         return mapper
-
-    def _close(self) -> None:
-        with self._lock:
-            self._handles.close()
 
 
 def make_block(name: str, block: Region) -> bytes:

@@ -171,7 +171,27 @@ def test_a_scheduler_that_is_not_there_has_its_own_error(inputs, out):
 def test_a_worker_that_does_not_see_the_folder_says_so(inputs, tmp_path):
     model, scene, _ = inputs
     journal = Journal(tmp_path / "elsewhere", State({}), (), np.dtype([("map", "u1", (1, 64))]))
-    workshop = Workshop("name", Order(model, scene, ClassifyConfig(), journal))
+    workshop = Workshop("name", Order(model, scene, ClassifyConfig(), journal, network=False))
     workshop.setup(SimpleNamespace(state=SimpleNamespace(nthreads=1)))
     with pytest.raises(ClusterError, match="does not find the work folder"):
         workshop.make(Region(0, 0, 10, 64))
+
+
+def test_a_workshop_closes_what_it_opened(inputs, out, monkeypatch):
+    """From another thread than the one that made blocks, as a worker's loop does."""
+    model, scene, expected = inputs
+    opened = []
+
+    def make_all(model, scene, config, mapper, journal, _):
+        workshop = Workshop("name", Order(model, scene, config, journal, network=False))
+        workshop.setup(SimpleNamespace(state=SimpleNamespace(nthreads=1)))
+        for block in journal.missing():
+            assert journal.holds(block, workshop.make(block))
+        opened.extend(workshop._mapper.stack.modalities[0].rasters)
+        assert not opened[0]._file.closed
+        workshop.teardown(None)
+        workshop._bench.shutdown(wait=True)
+
+    monkeypatch.setattr(classify, "maker", lambda *_: make_all)
+    assert contents(make(model, scene, out)) == expected
+    assert opened[0]._file.closed
