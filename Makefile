@@ -9,7 +9,7 @@ QGIS_PYTHON ?= /usr/bin/python3
 QGIS_PYTEST := $(QGIS_PYTHON) -m pytest -c /dev/null --rootdir=. --confcutdir=tests/qgis -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs plugin
+.PHONY: help setup demo test lint audit docs plugin
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,7 +19,7 @@ setup: .venv/ready ## Make the environment in .venv, if it is not there or out o
 .venv/ready: pyproject.toml constraints.txt
 	command -v uv >/dev/null || { python3 -m venv .venv && $(BIN)/python -m pip install -q uv; }
 	test -x $(BIN)/python || $(UV) venv --python ">=3.11" .venv
-	$(UV) pip install --python $(BIN)/python -e ".[dev,docs,bench]" -c constraints.txt
+	$(UV) pip install --python $(BIN)/python -e ".[dev,docs,bench,cluster]" -c constraints.txt
 	touch $@
 
 demo: setup ## Train on a small Landsat scene, map it, and assess the map
@@ -45,6 +45,9 @@ lint: setup ## Check style, types and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: setup ## Look for known vulnerabilities of what is installed; passed over where no service answers
+	$(BIN)/python scripts/audit.py
 
 docs: setup ## Build the documentation into docs/_build
 	$(BIN)/sphinx-build -W -q -E docs docs/_build

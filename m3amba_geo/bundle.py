@@ -1,8 +1,9 @@
 """The model file: one `.m3amba`, safetensors with a JSON manifest.
 
-Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the trained
-linear embeddings) hold weights, `area.N.train` and `area.N.validation` the packed masks of the
-labelled pixels of scene N. The frozen image encoder is not in it, only its identity.
+Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the linear
+embeddings) hold weights, `features.*` how bands are averaged and decorrelated, `area.N.train` and
+`area.N.validation` the packed masks of the labelled pixels of scene N. The frozen image encoder is
+not in it, only its identity.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from m3amba_geo.config import NetworkConfig
+from m3amba_geo.config import Embedding, NetworkConfig
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelError
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import TrainedModality
 from m3amba_geo.geo.area import GridRecord, TrainingArea, pack, unpack
+from m3amba_geo.geo.features import Features, Neighbourhood
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.model import M3amba, build
@@ -42,6 +44,11 @@ class Scaling:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
+    @classmethod
+    def of(cls, statistics: BandStatistics) -> Self:
+        """Returns arrays as JSON can hold them."""
+        return cls(tuple(statistics.mean.tolist()), tuple(statistics.deviation.tolist()))
+
     def statistics(self) -> BandStatistics:
         """Returns them as arrays."""
         return BandStatistics(np.array(self.mean), np.array(self.deviation))
@@ -55,6 +62,7 @@ class Manifest:
         network: Shape of the network.
         modalities: Names and bands, in the network's order.
         scaling: Band statistics of each modality.
+        neighbourhoods: Sides of the neighbourhoods that features are made of, in pixels.
         legend: Classes; position = the network's class index.
         guide: Identity of the image encoder, None where there was none.
         grids: Place of each training scene.
@@ -67,6 +75,8 @@ class Manifest:
         scan: Scan backend used in training.
         created: Time in UTC, ISO 8601.
         licence: What the maker allows.
+        embedding: How bands became images for the encoder: by weights that were trained, or by
+            principal components.
         format: Version of this manifest.
     """
 
@@ -85,16 +95,22 @@ class Manifest:
     scan: str
     created: str
     licence: str = ""
+    embedding: Embedding = "learned"
+    neighbourhoods: tuple[int, ...] = ()
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        bands = self.network.bands
+        bands = tuple(len(modality.bands) for modality in self.modalities)
+        features = tuple(count * max(1, len(self.neighbourhoods)) for count in bands)
         counts = [
-            tuple(len(modality.bands) for modality in self.modalities),
             tuple(len(scaling.mean) for scaling in self.scaling),
             tuple(len(scaling.deviation) for scaling in self.scaling),
         ]
-        if any(count != bands for count in counts) or len(self.legend) != self.network.classes:
+        if (
+            any(count != bands for count in counts)
+            or features != self.network.bands
+            or len(self.legend) != self.network.classes
+        ):
             raise ValueError("Bands or classes differ in number from those of the network.")
 
 
@@ -107,12 +123,21 @@ class Bundle:
         network: The network, on the CPU, in evaluation mode.
         guide_weights: Weights of the linear embeddings; empty without a guide.
         areas: The labelled pixels of its training.
+        neighbourhoods: What the network sees of each modality; empty where that is its bands.
     """
 
     manifest: Manifest
     network: M3amba
     guide_weights: Mapping[str, Tensor] = field(default_factory=dict)
     areas: tuple[TrainingArea, ...] = ()
+    neighbourhoods: tuple[tuple[Neighbourhood, ...], ...] = ()
+
+    @property
+    def features(self) -> list[Features]:
+        """What the network sees of each modality."""
+        scaling = self.manifest.scaling
+        around = self.neighbourhoods or ((),) * len(scaling)
+        return [Features(s.statistics(), n) for s, n in zip(scaling, around, strict=True)]
 
 
 _ADAPTER = TypeAdapter(Manifest)
@@ -126,6 +151,10 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
     """
     tensors = {f"network.{k}": v for k, v in bundle.network.state_dict().items()}
     tensors |= {f"guide.{k}": v for k, v in bundle.guide_weights.items()}
+    for n, own in enumerate(bundle.neighbourhoods):
+        for around in own:
+            tensors[f"features.{n}.{around.side}.center"] = torch.from_numpy(around.center)
+            tensors[f"features.{n}.{around.side}.matrix"] = torch.from_numpy(around.matrix)
     for n, area in enumerate(bundle.areas):
         tensors[f"area.{n}.train"] = torch.from_numpy(pack(area.train))
         tensors[f"area.{n}.validation"] = torch.from_numpy(pack(area.validation))
@@ -155,10 +184,13 @@ def load_bundle(path: Path) -> Bundle:
     try:
         network = build(manifest.network).eval()
         network.load_state_dict(_under(tensors, "network."))
+        neighbourhoods = tuple(
+            _neighbourhoods(tensors, n, manifest) for n in range(len(manifest.scaling))
+        )
         areas = tuple(_area(tensors, n, record) for n, record in enumerate(manifest.grids))
     except (RuntimeError, ValueError, KeyError) as error:
         raise _damaged(path, f"tensors do not fit the manifest ({error})") from error
-    return Bundle(manifest, network, _under(tensors, "guide."), areas)
+    return Bundle(manifest, network, _under(tensors, "guide."), areas, neighbourhoods)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -220,6 +252,19 @@ def _digest(manifest: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _neighbourhoods(
+    tensors: Mapping[str, Tensor], n: int, manifest: Manifest
+) -> tuple[Neighbourhood, ...]:
+    count = len(manifest.scaling[n].mean)
+    found = []
+    for side in manifest.neighbourhoods:
+        center, matrix = (tensors[f"features.{n}.{side}.{x}"].numpy() for x in ("center", "matrix"))
+        if center.shape != (count,) or matrix.shape != (count, count):
+            raise ValueError(f"neighbourhoods of {count} bands do not fit")
+        found.append(Neighbourhood(side, center, matrix))
+    return tuple(found)
 
 
 def _area(tensors: Mapping[str, Tensor], n: int, record: GridRecord) -> TrainingArea:

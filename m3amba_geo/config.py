@@ -8,10 +8,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from m3amba_geo.errors import DataError, FileMissingError, UsageError
+from m3amba_geo.sources import is_virtual
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -21,11 +22,20 @@ ScanName = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
 Precision = Literal["auto", "fp32", "bf16"]
 Resampling = Literal["nearest", "bilinear", "cubic", "average"]
 GuideMode = Literal["auto", "clip", "none"]
+Embedding = Literal["learned", "pca"]
 SplitBy = Literal["auto", "polygon", "block", "none"]
 
 WIDTH_AND_DEPTH: dict[Size, tuple[int, int]] = {"tiny": (48, 2), "small": (96, 4), "base": (384, 9)}
 
+
+def _odd(side: int) -> int:
+    if side % 2 == 0:
+        raise ValueError("a neighbourhood has a pixel in its middle: its side is odd")
+    return side
+
+
 Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=33), AfterValidator(_odd)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -34,7 +44,7 @@ class NetworkConfig:
     """Shape of the network (paper, section 3; letters as in `m3amba_geo.model`).
 
     Attributes:
-        bands: Bands of each modality, `(C_1, ..., C_N)`.
+        bands: Features of each modality, `(C_1, ..., C_N)`: its bands, or what is made of them.
         classes: Number of classes `Q`.
         size: Named width and depth; `width` and `depth` override it where given.
         width: Model width `E`.
@@ -142,11 +152,16 @@ class GuideConfig:
             on this machine and never opens a connection; `none` works without.
         architecture: An open_clip architecture, QuickGELU included in the name.
         weights: Local file (`.safetensors`, or `.pt` with a state dict).
+        embedding: How the bands of a modality become the three of an image: `learned` with the
+            network, as published, or `pca`, the principal components of the training pixels.
+            With these nothing before the encoder changes in training, so that each window is
+            encoded once, and kept on disk for the next training.
     """
 
     mode: GuideMode = "auto"
     architecture: str = "ViT-B-32-quickgelu"
     weights: Path | None = None
+    embedding: Embedding = "learned"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -160,12 +175,16 @@ class TrainConfig:
         out: Model file to write.
         size: Size of the network.
         patch: Patch side in pixels.
+        neighbourhoods: Sides in pixels, odd: the network sees bands averaged over neighbourhoods of
+            these sizes and decorrelated; none shows it the bands as they are, as published.
         epochs: Visits of every labelled cell; None chooses from the number of cells.
         batch: Patches a step, of all processes together.
         learning_rate: Peak of the warm-up and cosine schedule.
         weight_decay: Of weights only; never of norms, biases, `A_log`, `D`.
         supervised: Lambda 1, weight of the cross-entropy of all heads.
         unsupervised: Lambda 2, weight of the cosine term, unlabelled pixels included.
+        self_training: Weight of the cross-entropy on unlabelled pixels of the patches that the
+            averaged weights are sure of, in the later part of training; 0 trains on labels alone.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that a modality of a patch is silenced (never the last one).
         noise: Standard deviation of spectral noise, in standard deviations of the band.
@@ -178,7 +197,9 @@ class TrainConfig:
         precision: Of matrix products; `auto` is bf16 on CUDA and fp32 elsewhere.
         recompute: Keep less for the gradients and compute it again: a third of the memory for up
             to twice the time.
-        workers: Threads of the CPU; None uses all.
+        threads: Of the CPU; None uses all.
+        memory: Working memory for pixels in MiB, which caches blocks of the rasters; None takes a
+            quarter of what is free, from 512 to 4,096.
         split: Parting of the labels.
         guide: Image encoder.
         licence: Text for the model file's licence field.
@@ -187,12 +208,14 @@ class TrainConfig:
     out: Path = Path("model.m3amba")
     size: Size = "tiny"
     patch: Annotated[int, Field(ge=8, le=128, multiple_of=4)] = 32
+    neighbourhoods: Annotated[tuple[Side, ...], Field(max_length=4)] = (5, 11)
     epochs: Count | None = None
     batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     supervised: Annotated[float, Field(ge=0)] = 1.0
     unsupervised: Annotated[float, Field(ge=0)] = 0.1
+    self_training: Annotated[float, Field(ge=0)] = 0.5
     band_dropout: Share = 0.05
     modality_dropout: Share = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.1
@@ -204,7 +227,8 @@ class TrainConfig:
     scan: ScanName = "auto"
     precision: Precision = "auto"
     recompute: bool = False
-    workers: Count | None = None
+    threads: Count | None = None
+    memory: Annotated[int, Field(ge=16)] | None = None
     split: SplitConfig = Field(default_factory=SplitConfig)
     guide: GuideConfig = Field(default_factory=GuideConfig)
     licence: str = ""
@@ -223,9 +247,13 @@ class ClassifyConfig:
         stride: Pixels between windows; smaller is smoother and slower.
         batch: Windows a step; None chooses for the device.
         memory: Working memory for pixels in MiB: an eighth of it caches blocks of the rasters, and
-            rows too wide for it are refused before work begins.
+            rows too wide for it are refused before work begins. None takes a quarter of what is
+            free, from 512 to 4,096.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
+        workers: Processes of this machine that share the blocks and its threads; None makes them in
+            this one.
+        scheduler: Address of a dask scheduler whose workers make the blocks instead.
         overwrite: Whether existing outputs may be replaced.
         restart: Whether to drop what an unfinished run has left, instead of going on from it.
     """
@@ -237,13 +265,28 @@ class ClassifyConfig:
     mask: Path | None = None
     stride: Count | None = None
     batch: Count | None = None
-    memory: Annotated[int, Field(ge=16)] = 512
+    memory: Annotated[int, Field(ge=16)] | None = None
     guide_weights: Path | None = None
     device: Device = "auto"
     scan: ScanName = "auto"
     precision: Precision = "auto"
+    workers: Count | None = None
+    scheduler: str | None = None
     overwrite: bool = False
     restart: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class MosaicConfig:
+    """How a mosaic is made; how each of its maps is, `ClassifyConfig` says.
+
+    Attributes:
+        out: Folder of the VRT and the tiles.
+        resampling: How the modalities of a scene are warped onto the first one's grid.
+    """
+
+    out: Path = Path("mosaic")
+    resampling: Resampling = "bilinear"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -269,11 +312,17 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """All that a `m3amba.toml` may hold: scenes, and a table for each job."""
+    """All that a `m3amba.toml` may hold: scenes, a table for each job, and what all of them share.
 
+    Attributes:
+        allow_network: Whether rasters and labels may lie on servers (docs/security.md).
+    """
+
+    allow_network: bool = False
     scene: tuple[SceneConfig, ...] = ()
     train: TrainConfig = Field(default_factory=TrainConfig)
     classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
+    mosaic: MosaicConfig = Field(default_factory=MosaicConfig)
     evaluate: EvaluateConfig | None = None
 
 
@@ -352,6 +401,6 @@ def _absolute(node: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - 
         return {k: _absolute(v, folder, k) for k, v in node.items()}
     if isinstance(node, list):
         return [_absolute(v, folder, key) for v in node]
-    if isinstance(node, str) and key in _PATHS | {"files"}:
+    if isinstance(node, str) and key in _PATHS | {"files"} and not is_virtual(node):
         return str(folder / node)
     return node

@@ -44,6 +44,12 @@ class FileMissingError(DataError):
     code = "file-missing"
 
 
+class NetworkOffError(DataError):
+    """An input lies on a network, and nobody has allowed that."""
+
+    code = "network-off"
+
+
 class RasterUnreadableError(DataError):
     """A raster can't be opened, or its pixels can't be read."""
 
@@ -66,6 +72,12 @@ class NoOverlapError(DataError):
     """Rasters, labels or a map do not overlap."""
 
     code = "no-overlap"
+
+
+class GridsDifferError(DataError):
+    """Scenes do not fit into one raster."""
+
+    code = "grids-differ"
 
 
 class AllNodataError(DataError):
@@ -175,6 +187,24 @@ class DiskFullError(OutputError):
     """The disk is full, or will be."""
 
     code = "disk-full"
+
+
+class ExtraMissingError(MachineError):
+    """Packages of an extra are needed and not installed."""
+
+    code = "extra-missing"
+
+
+class ClusterError(MachineError):
+    """The processes of a cluster can't work together."""
+
+    code = "cluster"
+
+
+class WorkerLostError(ClusterError):
+    """Workers end again and again, or none is left."""
+
+    code = "worker-lost"
 
 
 class DeviceUnavailableError(MachineError):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -81,7 +82,9 @@ def together() -> Iterator[ScratchOf]:
 
     def scratch_of(path: Path) -> Path:
         target = path.resolve()  # a link stays a link
-        name = f".{target.stem}.{os.getpid()}.part{target.suffix}"  # as `drop_scratches` knows it
+        # A number of no process: those of two machines may write one file of shared storage.
+        number = secrets.randbelow(10**12)
+        name = f".{target.stem}.{number}.part{target.suffix}"  # as `drop_scratches` knows it
         return scratches.setdefault(target, target.with_name(name))
 
     try:

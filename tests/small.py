@@ -12,8 +12,11 @@ from m3amba_geo.config import NetworkConfig
 from m3amba_geo.geo.align import Stack, TrainedModality
 from m3amba_geo.geo.area import GridRecord
 from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.stats import BandStatistics
+from m3amba_geo.learn.patches import LabelledScene
 from m3amba_geo.model import build
 
 
@@ -46,12 +49,23 @@ def stack_of(*modalities, invalid=None):
         )
         for n, pixels in enumerate(modalities)
     ]
-    return Stack(GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632"), opened, 1 << 20)
+    return Stack(GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632"), opened)
+
+
+def marks_of(classes):
+    """Returns the pixels of `(H, W)` that have a class; the others are below 0."""
+    pixels = np.flatnonzero(classes >= 0)
+    return Marks(classes.shape, pixels, classes.ravel()[pixels].astype(np.int32))
+
+
+def scene_of(stack, train, validation):
+    """A labelled scene from arrays `(H, W)` of class indices, -1 elsewhere."""
+    return LabelledScene(stack, marks_of(train), marks_of(validation))
 
 
 def as_they_are(*bands):
-    """Statistics that leave pixels unchanged, for modalities of so many bands."""
-    return [BandStatistics(np.zeros(count), np.ones(count)) for count in bands]
+    """Features that are the pixels themselves, for modalities of so many bands."""
+    return [Features(BandStatistics(np.zeros(count), np.ones(count))) for count in bands]
 
 
 def legend_of(*codes):

@@ -135,12 +135,14 @@ def draw(codes: NDArray[np.uint16], train: Mask, few: int, rng: np.random.Genera
 def _parted(scene: Scene, protocol: Protocol, seed: int) -> Iterator[Case]:
     if protocol.part == "given":
         assert scene.test is not None
-        test = scene.test.codes > 0
-        train = (scene.labels.codes > 0) & ~test
-        codes = np.where(test, scene.test.codes, scene.labels.codes)
-        yield Case(seed, 0, None, codes, scene.labels.groups.astype(np.int64), train, test)
+        held = scene.test.spread(scene.test.codes)
+        codes = scene.labels.spread(scene.labels.codes)
+        test = held > 0
+        train = (codes > 0) & ~test
+        codes = np.where(test, held, codes)
+        yield Case(seed, 0, None, codes, _groups(scene.labels), train, test)
         return
-    codes = scene.labels.codes
+    codes = scene.labels.spread(scene.labels.codes)
     groups = _units(scene.labels, protocol)
     sides = _halves if protocol.folds == 1 else _folds
     for fold, (train, test) in enumerate(sides(scene.labels, groups, protocol, seed)):
@@ -150,9 +152,13 @@ def _parted(scene: Scene, protocol: Protocol, seed: int) -> Iterator[Case]:
 def _units(labels: Labels, protocol: Protocol) -> NDArray[np.int64]:
     """Returns the unit of each labelled pixel, `(H, W)`; blocks as `split_labels` lays them."""
     if protocol.part == "polygon":
-        return labels.groups.astype(np.int64)
-    rows, columns = (np.arange(side) // protocol.block for side in labels.codes.shape)
+        return _groups(labels)
+    rows, columns = (np.arange(side) // protocol.block for side in labels.grid.shape)
     return rows[:, None] * (columns[-1] + 1) + columns + 1
+
+
+def _groups(labels: Labels) -> NDArray[np.int64]:
+    return labels.spread(labels.groups.astype(np.int64))
 
 
 def _halves(
@@ -161,7 +167,7 @@ def _halves(
     """One parting, by the rule of `train --test-share`."""
     by: SplitBy = "polygon" if protocol.part == "polygon" else "block"
     config = SplitConfig(by, 0.0, protocol.test, protocol.gap, protocol.block)
-    sides = split_labels(labels, config, np.random.default_rng(seed)).sides
+    sides = labels.spread(split_labels(labels, config, np.random.default_rng(seed)).sides)
     yield sides == Side.TRAIN, sides == Side.TEST
 
 
@@ -169,14 +175,14 @@ def _folds(
     labels: Labels, groups: NDArray[np.int64], protocol: Protocol, seed: int
 ) -> Iterator[tuple[Mask, Mask]]:
     """Every unit is held out once; held-out pixels near training pixels are not scored."""
-    pixels = np.flatnonzero(labels.codes)
+    pixels = labels.pixels
     unit = groups.flat[pixels]
     for _, held in GroupKFold(protocol.folds, shuffle=True, random_state=seed).split(
         pixels, groups=unit
     ):
-        test = np.zeros(labels.codes.shape, np.bool_)
+        test = np.zeros(labels.grid.shape, np.bool_)
         test.flat[pixels[held]] = True
-        train = (labels.codes > 0) & ~test
+        train = labels.spread(np.ones(len(pixels), np.bool_)) & ~test
         distance = ndimage.distance_transform_cdt(~train, "chessboard")
         yield train, test & (distance >= protocol.gap)
 

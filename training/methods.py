@@ -50,9 +50,11 @@ METHODS: dict[str, Method] = {
     "forest": _pixelwise(classical.forest("raw")),
     "forest-local": _pixelwise(classical.forest("local")),
     "forest-profiles": _pixelwise(classical.forest("profiles")),
+    "forest-means": _pixelwise(classical.forest("means")),
     "svm": _pixelwise(classical.support_vectors("raw")),
     "svm-local": _pixelwise(classical.support_vectors("local")),
     "svm-profiles": _pixelwise(classical.support_vectors("profiles")),
+    "svm-means": _pixelwise(classical.support_vectors("means")),
     "cnn": _net(fit.net(nets.cnn)),
     "convnext": _net(fit.net(nets.convnext)),
 }

@@ -12,6 +12,7 @@ from m3amba_geo.cli.options import (
     config_option,
     grid_options,
     machine_options,
+    network_option,
     program_options,
     setting,
     together,
@@ -19,6 +20,7 @@ from m3amba_geo.cli.options import (
 from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import load, only_scene
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,18 +62,6 @@ OUTPUT_OPTIONS = together(
         help="GeoTIFF with a band a class.",
     ),
     setting(
-        "--overwrite",
-        key="classify.overwrite",
-        is_flag=True,
-        help="Replace outputs that exist.",
-    ),
-    setting(
-        "--restart",
-        key="classify.restart",
-        is_flag=True,
-        help="Drop what an unfinished run has left, instead of going on from it.",
-    ),
-    setting(
         "--bounds",
         key="classify.bounds",
         type=float,
@@ -85,6 +75,37 @@ OUTPUT_OPTIONS = together(
         type=FILE,
         metavar="RASTER",
         help="Leave out what is 0 or nodata in this raster on the same grid.",
+    ),
+)
+
+AGAIN_OPTIONS = together(
+    setting(
+        "--overwrite",
+        key="classify.overwrite",
+        is_flag=True,
+        help="Replace outputs that exist.",
+    ),
+    setting(
+        "--restart",
+        key="classify.restart",
+        is_flag=True,
+        help="Drop what an unfinished run has left, instead of going on from it.",
+    ),
+)
+
+CLUSTER_OPTIONS = together(
+    setting(
+        "--workers",
+        key="classify.workers",
+        type=int,
+        metavar="N",
+        help="Make the map with N processes, which share the threads of this machine.",
+    ),
+    setting(
+        "--scheduler",
+        key="classify.scheduler",
+        metavar="ADDRESS",
+        help="Make the map on the machines of a dask cluster (docs/cluster.md).",
     ),
 )
 
@@ -108,7 +129,7 @@ EFFORT_OPTIONS = together(
         key="classify.memory",
         type=int,
         metavar="MIB",
-        usual="512",
+        usual="a quarter of what is free",
         help="Working memory for pixels.",
     ),
     setting(
@@ -125,9 +146,12 @@ EFFORT_OPTIONS = together(
 @click.argument("model", type=FILE)
 @RASTERS
 @OUTPUT_OPTIONS
+@AGAIN_OPTIONS
 @grid_options()
 @EFFORT_OPTIONS
 @machine_options("classify")
+@CLUSTER_OPTIONS
+@network_option()
 @config_option()
 @program_options()
 @click.pass_obj
@@ -143,7 +167,8 @@ def classify(session: Session, model: Path, rasters: tuple[str, ...]) -> None:
     def work(emit: Listener) -> "ClassifyResults":
         from m3amba_geo.jobs import classify as job
 
-        return job.run(model, scene, config.classify, emit)
+        with reach(network=config.allow_network):
+            return job.run(model, scene, config.classify, emit)
 
     session.run(work, _render)
 

@@ -75,8 +75,8 @@ def convert_published(
         from m3amba_geo.config import GuideConfig
         from m3amba_geo.jobs import convert as job
 
-        named = {} if guide_architecture is None else {"architecture": guide_architecture}
-        guide = GuideConfig(mode="clip", weights=guide_weights, **named)
+        architecture = guide_architecture or GuideConfig.architecture
+        guide = GuideConfig("clip", architecture, guide_weights)
         scene = scene_of(rasters)
         return job.run(checkpoint, scene, legend, guide, out, emit, overwrite=overwrite)
 

@@ -11,12 +11,14 @@ from m3amba_geo.cli.options import (
     command,
     config_option,
     label_options,
+    network_option,
     program_options,
     setting,
 )
 from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import load
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,18 +73,21 @@ EXAMPLES = """
     is_flag=True,
     help="Score pixels that trained the model, too.",
 )
+@network_option()
 @config_option()
 @program_options()
 @click.pass_obj
 def evaluate(session: Session, map_path: Path) -> None:
     """Compares MAP with ground truth, training pixels left out."""
-    settings = load(evaluate=True).evaluate
+    config = load(evaluate=True)
+    settings = config.evaluate
     assert settings is not None
 
     def work(emit: Listener) -> "Evaluation":
         from m3amba_geo.jobs import evaluate as job
 
-        return job.run(map_path, settings, emit)
+        with reach(network=config.allow_network):
+            return job.run(map_path, settings, emit)
 
     session.run(work, _render, to_json=_to_json)
 

@@ -8,6 +8,7 @@ import click
 from m3amba_geo.cli.options import FILE, command, program_options
 from m3amba_geo.cli.run import Session
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,15 +26,17 @@ EXAMPLES = """
 
 @command("info", EXAMPLES)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.option("--allow-network", is_flag=True, help="Look at files on servers, too.")
 @program_options()
 @click.pass_obj
-def info(session: Session, files: tuple[Path, ...]) -> None:
+def info(session: Session, files: tuple[Path, ...], allow_network: bool) -> None:
     """Says what a model holds, or whether rasters and labels fit together."""
 
     def work(emit: Listener) -> "Info":
         from m3amba_geo.jobs import info as job
 
-        return job.run(files, emit)
+        with reach(network=allow_network):
+            return job.run(files, emit)
 
     session.run(work, _render)
 

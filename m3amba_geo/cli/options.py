@@ -141,6 +141,16 @@ def machine_options(table: str) -> Decorator:
     )
 
 
+def network_option() -> Decorator:
+    """Whether inputs may lie on servers."""
+    return setting(
+        "--allow-network",
+        key="allow_network",
+        is_flag=True,
+        help="Read rasters and labels from servers, too (https:, s3:, /vsicurl/ and the like).",
+    )
+
+
 def config_option() -> Decorator:
     """The file of settings."""
     return click.option(

@@ -10,7 +10,7 @@ from m3amba_geo.cli.modalities import parse_modalities
 from m3amba_geo.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3amba_geo.config import Config, SceneConfig
+    from m3amba_geo.config import Config, ModalityConfig, SceneConfig
 
 DEFAULT_FILE = Path("m3amba.toml")
 _META = "m3amba_geo.settings"
@@ -96,6 +96,13 @@ def scene_of(rasters: Sequence[str]) -> "SceneConfig":
     if not modalities:
         raise UsageError("No rasters were named.", "Name them: [NAME=]RASTER...")
     return make_config({"scene": [{"modalities": modalities}]}, "the options").scene[0]
+
+
+def modalities_of(fields: Sequence[str]) -> "tuple[ModalityConfig, ...]":
+    """Returns the modalities that `[NAME=]FIELD` arguments make up; none of none."""
+    from m3amba_geo.config import ModalityConfig
+
+    return tuple(ModalityConfig(**modality) for modality in parse_modalities(fields))
 
 
 def only_scene(config: "Config") -> "SceneConfig":

@@ -13,6 +13,7 @@ from m3amba_geo.cli.options import (
     grid_options,
     label_options,
     machine_options,
+    network_option,
     program_options,
     setting,
     together,
@@ -21,6 +22,7 @@ from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import NO_RASTERS_HINT, load
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 SIZES = ("tiny", "small", "base")
 GUIDES = ("auto", "clip", "none")
+EMBEDDINGS = ("learned", "pca")
 SPLITS = ("auto", "polygon", "block", "none")
 
 EXAMPLES = """
@@ -79,7 +82,35 @@ NETWORK_OPTIONS = together(
         metavar="FILE",
         help="Weights of the guide: .safetensors, or .pt with a state dict.",
     ),
+    setting(
+        "--embedding",
+        key="train.guide.embedding",
+        type=click.Choice(EMBEDDINGS),
+        usual="learned",
+        help="How bands become the guide's image: learned with the network, or principal "
+        "components, which are encoded once and kept on disk: less work at each step.",
+    ),
 )
+
+
+class Sides(click.ParamType):  # type: ignore[type-arg]
+    """`5,11` or `none`, as a list of numbers."""
+
+    name = "sides"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Returns what help shows."""
+        return "N,N|none"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """Returns the numbers; whether they will do is for the settings to tell."""
+        try:
+            return [] if value == "none" else [int(side) for side in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 5,11.", param, ctx)
+
 
 LEARNING_OPTIONS = together(
     setting(
@@ -104,6 +135,14 @@ LEARNING_OPTIONS = together(
         help="Side of the patches in pixels.",
     ),
     setting(
+        "--neighbourhoods",
+        key="train.neighbourhoods",
+        type=Sides(),
+        usual="5,11",
+        help="Sides in pixels of the neighbourhoods that bands are averaged over; none shows the "
+        "network bands as they are.",
+    ),
+    setting(
         "--seed",
         key="train.seed",
         type=int,
@@ -112,10 +151,18 @@ LEARNING_OPTIONS = together(
     ),
     setting(
         "--threads",
-        key="train.workers",
+        key="train.threads",
         type=int,
         usual="all",
         help="Threads of the processor.",
+    ),
+    setting(
+        "--memory",
+        key="train.memory",
+        type=int,
+        metavar="MIB",
+        usual="a quarter of what is free",
+        help="Working memory for pixels.",
     ),
     setting(
         "--recompute",
@@ -184,6 +231,7 @@ SPLIT_OPTIONS = together(
 @NETWORK_OPTIONS
 @LEARNING_OPTIONS
 @machine_options("train")
+@network_option()
 @config_option()
 @program_options()
 @click.pass_obj
@@ -201,9 +249,10 @@ def train(
     def work(emit: Listener) -> "TrainResults":
         from m3amba_geo.jobs import train as job
 
-        return job.run(
-            config.scene, config.train, emit, resume=resume, init=init, overwrite=overwrite
-        )
+        with reach(network=config.allow_network):
+            return job.run(
+                config.scene, config.train, emit, resume=resume, init=init, overwrite=overwrite
+            )
 
     session.run(work, _render)
 

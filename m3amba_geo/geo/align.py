@@ -1,6 +1,5 @@
 """A stack of modalities on one grid, read window by window."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from m3amba_geo.errors import BandMismatchError, NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.bands import Band, match_bands
 from m3amba_geo.geo.footprint import crs_of, describe, meet, outline
+from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
 
-_BLOCK = 128  # side of the cached blocks in pixels
+_STRIP = 128  # rows that are read at a time
+_WIDE = 1024  # columns that are read at a time for single pixels
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,9 @@ class Stack:
         modalities: The modalities, in the order of the scene.
     """
 
-    def __init__(self, grid: GeoBox, modalities: Sequence[Modality], cache_bytes: int) -> None:
+    def __init__(self, grid: GeoBox, modalities: Sequence[Modality]) -> None:
         self.grid = grid
         self.modalities = tuple(modalities)
-        self._cache: OrderedDict[tuple[int, int], tuple[list[Pixels], list[Mask]]] = OrderedDict()
-        block_bytes = _BLOCK * _BLOCK * 4 * sum(len(m.chosen) for m in self.modalities)
-        self._most_blocks = max(1, cache_bytes // block_bytes)
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[list[Pixels], list[Mask]]:
         """Returns pixels `(C_n, h, w)` and validity `(h, w)` of each modality.
@@ -75,54 +73,24 @@ class Stack:
             pixels[n][(slice(None), *inside)], valid[n][inside] = modality.read(window)
         return pixels, valid
 
-    def read_cached(
-        self, top: int, left: int, height: int, width: int
-    ) -> tuple[list[Pixels], list[Mask]]:
-        """As `read`, through a cache of blocks, for windows that come again and again."""
-        pixels = [np.empty((len(m.chosen), height, width), np.float32) for m in self.modalities]
-        valid = [np.empty((height, width), np.bool_) for _ in self.modalities]
-        for row in range(top // _BLOCK, (top + height - 1) // _BLOCK + 1):
-            for column in range(left // _BLOCK, (left + width - 1) // _BLOCK + 1):
-                ys, by = _overlap(row, top, height)
-                xs, bx = _overlap(column, left, width)
-                block_pixels, block_valid = self._block(row, column)
-                for n in range(len(self.modalities)):
-                    pixels[n][:, ys, xs] = block_pixels[n][:, by, bx]
-                    valid[n][ys, xs] = block_valid[n][by, bx]
-        return pixels, valid
+    def read_at(self, pixels: Positions) -> Iterator[tuple[Positions, list[Pixels], list[Mask]]]:
+        """Reads some pixels (N,) of the flattened grid, a part of them at a time.
 
-    def valid_where(self, wanted: Mask) -> Mask:
-        """Returns which of the wanted pixels `(H, W)` are valid in every modality, `(H, W)`."""
-        usable = np.zeros_like(wanted)
-        for top, height in self.strips():
-            columns = np.flatnonzero(wanted[top : top + height].any(axis=0))
-            if columns.size:
-                left, right = int(columns[0]), int(columns[-1]) + 1
-                _, valid = self.read(top, left, height, right - left)
-                usable[top : top + height, left:right] = valid_in_all(valid)
-        return usable & wanted
+        Yields:
+            Which of them (n,), and for each modality their values `(C, n)` and validity `(n,)`.
+        """
+        height, width = self.grid.shape
+        for top, left, *size, here in boxes_around((height, width), pixels, _STRIP, _WIDE):
+            values, valid = self.read(top, left, *size)
+            rows, columns = np.divmod(pixels[here], width)
+            rows, columns = rows - top, columns - left
+            yield here, [v[:, rows, columns] for v in values], [v[rows, columns] for v in valid]
 
-    def strips(self, height: int = _BLOCK) -> Iterator[tuple[int, int]]:
+    def strips(self, height: int = _STRIP) -> Iterator[tuple[int, int]]:
         """Yields `(top, height)` of strips that cover the grid."""
         rows = self.grid.shape[0]
         for top in range(0, rows, height):
             yield top, min(height, rows - top)
-
-    def _block(self, row: int, column: int) -> tuple[list[Pixels], list[Mask]]:
-        key = (row, column)
-        if key not in self._cache:
-            if len(self._cache) >= self._most_blocks:
-                self._cache.popitem(last=False)
-            self._cache[key] = self.read(row * _BLOCK, column * _BLOCK, _BLOCK, _BLOCK)
-        self._cache.move_to_end(key)
-        return self._cache[key]
-
-
-def _overlap(block: int, start: int, length: int) -> tuple[slice, slice]:
-    """Returns where a block falls in a window, and the same stretch within the block."""
-    first = max(start, block * _BLOCK)
-    last = min(start + length, (block + 1) * _BLOCK)
-    return slice(first - start, last - start), slice(first - block * _BLOCK, last - block * _BLOCK)
 
 
 @dataclass(frozen=True)
@@ -138,7 +106,6 @@ def open_stack(
     scene: SceneConfig,
     emit: Listener,
     trained: Sequence[TrainedModality] | None = None,
-    cache_bytes: int = 1 << 30,
 ) -> Iterator[Stack]:
     """Opens a scene on its grid: the first raster's, unless the scene names another.
 
@@ -146,7 +113,6 @@ def open_stack(
         scene: Rasters and grid.
         emit: Told of every warp and of every assumption.
         trained: The modalities of a model; the scene's are matched to them.
-        cache_bytes: Memory for `Stack.read_cached`.
 
     Raises:
         M3ambaError: A file is missing or broken, lacks a CRS, or does not overlap the grid.
@@ -174,7 +140,7 @@ def open_stack(
                 chosen = match_bands(name, trained[n].bands, bands)
                 _show_match(name, trained[n].bands, [bands[i] for i in chosen], emit)
             modalities.append(Modality(name, rasters, tuple(chosen)))
-        yield Stack(grid, modalities, cache_bytes)
+        yield Stack(grid, modalities)
 
 
 def _in_trained_order(

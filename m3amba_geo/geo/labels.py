@@ -5,7 +5,7 @@ told to the listener; nothing is dropped in silence.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,7 @@ from m3amba_geo.geo.legend import (
     match,
     read_legend_csv,
 )
+from m3amba_geo.geo.marks import Positions, Value, spread
 from m3amba_geo.geo.raster import LabelRaster, read_label_raster, same_place, warp_label_raster
 from m3amba_geo.geo.vector import (
     Texts,
@@ -64,18 +65,33 @@ class Labels:
 
     Attributes:
         grid: Where the pixels lie.
-        codes: Legend codes (H,W) uint16; 0 = unlabelled.
-        groups: Which feature (or connected patch of a label raster) labels the pixel (H,W)
-            uint32, numbered from 1; 0 = none.
+        pixels: Which pixels are labelled (N,), ascending positions in the flattened grid.
+        codes: Their legend codes (N,) uint16, none of them 0.
+        groups: Which feature (or connected patch of a label raster) labels each of them (N,)
+            uint32, numbered from 1.
         kind: What the labels were; the commonest kind of a mixed file.
         legend: The classes that the codes stand for.
     """
 
     grid: GeoBox
+    pixels: Positions
     codes: NDArray[np.uint16]
     groups: NDArray[np.uint32]
     kind: Kind
     legend: Legend = ()
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Labels":
+        """Returns the labels of those pixels (N,) that are chosen."""
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            codes=self.codes[chosen],
+            groups=self.groups[chosen],
+        )
+
+    def spread(self, values: NDArray[Value]) -> NDArray[Value]:
+        """Returns values of the labelled pixels (N,) on the whole grid `(H, W)`, 0 elsewhere."""
+        return spread((self.grid.shape[0], self.grid.shape[1]), self.pixels, values)
 
 
 def read_legend(configs: Sequence[LabelConfig]) -> Legend:
@@ -132,7 +148,7 @@ def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listene
         labels = _labels_of_raster(_open_raster(config.path), config, grid, legend, emit)
     else:
         labels = _labels_of_vector(layer, config, grid, legend, emit)
-    if not labels.codes.any():
+    if not labels.codes.size:
         raise NoLabelsError(
             f"{config.path} leaves no pixel labelled.",
             "Features smaller than a pixel need --all-touched; overlapping ones need mending.",
@@ -222,7 +238,7 @@ def _labels_of_vector(
         emit, "labels-too-small", burned.without_pixel,
         f"polygons of {layer.path} label no pixel: they hold no pixel centre of their own{remedy}",
     )  # fmt: skip
-    return Labels(grid, burned.codes, burned.groups, kind, legend)
+    return Labels(grid, burned.pixels, burned.codes, burned.groups, kind, legend)
 
 
 def _features_on_grid(
@@ -274,7 +290,9 @@ def _labels_of_raster(
     texts = values.astype(str).astype(object)
     pixels = np.bincount(index, minlength=len(values))
     codes[raster.valid] = _match(config.path, texts, names, legend, emit, pixels)[index]
-    return Labels(grid, codes, patches(codes), "raster", legend)
+    labelled = np.flatnonzero(codes)
+    groups = patches(codes).ravel()[labelled]
+    return Labels(grid, labelled, codes.ravel()[labelled], groups, "raster", legend)
 
 
 def _warp(raster: LabelRaster, path: Path, grid: GeoBox, emit: Listener) -> LabelRaster:

@@ -129,7 +129,7 @@ def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowW
             for index, name in enumerate(layer.names, 1):
                 file.set_band_description(index, name)
             if layer.legend:
-                file.write_colormap(1, _color_table(layer.legend))
+                file.write_colormap(1, color_table(layer.legend))
                 file.update_tags(1, **{f"CLASS_{e.code}": e.name for e in layer.legend})
             writer = RowWriter(file, layer)
             yield writer
@@ -139,7 +139,7 @@ def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowW
         raise library_error(error, layer.path) from error
     if layer.legend:
         scratch = scratch_of(names_path(layer.path))
-        scratch.write_text(_category_names(layer.legend), encoding="utf-8")
+        scratch.write_text(_auxiliary(layer.legend), encoding="utf-8")
 
 
 def drop_stale(layer: Layer) -> None:
@@ -159,7 +159,8 @@ def _check_whole(path: Path) -> None:
             file.read(window=window)
 
 
-def _color_table(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
+def color_table(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
+    """Returns the colours of codes; nodata is transparent."""
     table = {entry.code: (*_rgb(entry), 255) for entry in legend}
     return {0: (0, 0, 0, 0)} | table
 
@@ -177,15 +178,20 @@ def colorize(codes: NDArray[np.uint16], legend: Legend) -> NDArray[np.uint8]:
     return table[codes]
 
 
-def _category_names(legend: Legend) -> str:
-    """Returns class names as GDAL keeps them: its persistent auxiliary metadata."""
+def _auxiliary(legend: Legend) -> str:
+    """Returns class names as GDAL keeps them beside a file: its persistent auxiliary metadata."""
     root = Xml.Element("PAMDataset")
-    band = Xml.SubElement(root, "PAMRasterBand", band="1")
-    names = Xml.SubElement(band, "CategoryNames")
+    Xml.SubElement(root, "PAMRasterBand", band="1").append(category_names(legend))
+    return Xml.tostring(root, encoding="unicode")
+
+
+def category_names(legend: Legend) -> Xml.Element:
+    """Returns class names as GDAL's XML has them, for all codes from 0."""
+    names = Xml.Element("CategoryNames")
     by_code = {entry.code: _xml_text(entry.name) for entry in legend}
     for code in range(max(by_code) + 1):
         Xml.SubElement(names, "Category").text = by_code.get(code, "")
-    return Xml.tostring(root, encoding="unicode")
+    return names
 
 
 def names_path(map_path: Path) -> Path:

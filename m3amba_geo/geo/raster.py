@@ -4,6 +4,7 @@ A `Raster` is a file as it lies on disk: its place, its bands, windows of its pi
 validity. A pixel of a band is invalid where it is nodata, masked, transparent or not finite.
 """
 
+import hashlib
 import math
 import warnings
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio import DatasetReader, Env
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.enums import Resampling as GdalResampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -24,8 +25,11 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from m3amba_geo.config import Resampling
-from m3amba_geo.errors import CRSMissingError, FileMissingError, RasterUnreadableError
+from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
+from m3amba_geo.geo.access import RASTER_DRIVERS, check_reach, gdal_options
 from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.virtual import sources_of
+from m3amba_geo.sources import gdal_name, on_network
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -130,6 +134,21 @@ class Raster:
         pixels[~valid] = 0
         return pixels, valid
 
+    def sample(self) -> str:
+        """Returns a name for the content where it is no file here: SHA-256 of header and pixels.
+
+        Of the pixels it takes three blocks: the first, the one in the middle and the last.
+        """
+        file = self._file
+        header = (file.shape, file.transform, file.crs, file.dtypes, file.nodatavals, file.tags())
+        digest = hashlib.sha256(repr(header).encode())
+        height, width = file.block_shapes[0]
+        rows, columns = self.grid.shape
+        for down, right in ((0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1)):
+            window = file.block_window(1, down // height, right // width)
+            digest.update(file.read(window=window).tobytes())
+        return digest.hexdigest()
+
     def _read_own(self, window: Window) -> Pixels:
         pixels: Pixels = self._file.read(self._indexes, window=window, out_dtype=np.float32)
         pixels[self._file.read_masks(self._indexes, window=window) == 0] = np.nan
@@ -177,7 +196,8 @@ def open_raster(path: Path) -> Iterator[Raster]:
 
     Raises:
         FileMissingError: It is not there.
-        RasterUnreadableError: It is no raster, or damaged.
+        NetworkOffError: It lies on a network, or points there.
+        RasterUnreadableError: It is no raster of a format that is read, or damaged.
     """
     with ExitStack() as handles:
         try:
@@ -229,6 +249,7 @@ def read_label_raster(path: Path) -> LabelRaster:
 
     Raises:
         FileMissingError: It is not there.
+        NetworkOffError: It lies on a network, or points there.
         RasterUnreadableError: It can't be read, or holds fractions.
     """
     with _open(path) as file:
@@ -279,23 +300,49 @@ def warp_label_raster(raster: LabelRaster, grid: GeoBox) -> LabelRaster:
     return LabelRaster(values, valid > 0, grid, raster.names, raster.colors)
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
-    if not path.exists() and not str(path).startswith("/vsi"):
-        raise FileMissingError(f"{path} is missing.", "Check the path and its spelling.")
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Opens a file with the drivers that are allowed; they and the network stay so till it closes.
+
+    Raises:
+        FileMissingError: It is not there.
+        NetworkOffError: It is on a network, or a virtual raster with a source there.
+        RasterUnreadableError: It is no raster of a format that is read.
+    """
+    check_reach(path)
+    with Env(**gdal_options()), _dataset(gdal_name(path), path) as file:
+        if file.driver == "VRT":
+            _check_sources(file, path, {gdal_name(path)})
+        yield file
+
+
+def _dataset(name: str, path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
     try:
         with warnings.catch_warnings():
             # Rasters without a place are welcome; `align.open_stack` says so in our own words.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+            return DatasetReader(name, driver=list(RASTER_DRIVERS))  # `rasterio.open` takes one
     except _DAMAGE as error:
         raise _unreadable(path, error) from error
+
+
+def _check_sources(file: Any, path: Path, seen: set[str]) -> None:  # noqa: ANN401
+    """Opens what a virtual raster points at: GDAL itself would take any driver for it, later."""
+    for source in sources_of(file.tags(ns="xml:VRT")["xml:VRT"], file.name):
+        if on_network(source):
+            check_reach(source)
+        elif source not in seen:
+            seen.add(source)
+            with _dataset(source, path) as inner:
+                if inner.driver == "VRT":
+                    _check_sources(inner, path, seen)
 
 
 def _unreadable(path: Path, error: Exception) -> RasterUnreadableError:
     return RasterUnreadableError(
         f"{path} can't be read as a raster: {error.__cause__ or error}",
-        "It may be truncated, damaged or of an unknown format; try `gdalinfo -checksum` on it, or "
-        "copy it again.",
+        "It may be truncated, damaged or of a format that is not read; try `gdalinfo -checksum` on "
+        "it, copy it again, or save it as GeoTIFF.",
     )
 
 

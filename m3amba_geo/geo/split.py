@@ -8,10 +8,12 @@ pixels that lie close to others are not used at all.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
+from scipy.spatial import KDTree
 
 from m3amba_geo.config import SplitConfig
 from m3amba_geo.errors import NoLabelsError
@@ -39,7 +41,7 @@ class Split:
     """Which pixel is used for what.
 
     Attributes:
-        sides: `Side` of each pixel (H,W) uint8.
+        sides: `Side` of each labelled pixel (N,) uint8.
         notes: What could not be had as asked, in words.
         untested: Codes of the classes without a pixel on the side that measures: test where there
             is one, else validation. Empty where nothing is held out at all.
@@ -67,12 +69,11 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
     Raises:
         NoLabelsError: No pixel is labelled.
     """
-    if not labels.codes.any():
+    if not labels.codes.size:
         raise NoLabelsError(
             "No pixel is labelled.", "Check that labels and raster show the same place."
         )
-    sides = np.full(labels.codes.shape, Side.NONE, np.uint8)
-    sides[labels.codes > 0] = Side.TRAIN
+    sides = np.full(labels.codes.shape, Side.TRAIN, np.uint8)
     wanted = [(Side.TEST, config.test), (Side.VALIDATION, config.validation)]
     wanted = [(side, share) for side, share in wanted if share > 0]
     if config.by == "none" or not wanted:
@@ -81,7 +82,7 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
     units = _Units.of(labels, by, config.block)
     for side, share in wanted:
         units.hold_out(side, share, rng)
-    sides.ravel()[units.pixels] = units.sides[units.unit_of_pixel]
+    sides = units.sides[units.unit_of_pixel]
     held_out = np.isin(sides, [Side.VALIDATION, Side.TEST])
     notes += _apply_gap(sides, labels, config.gap)
     lost = int((sides[held_out] == Side.GAP).sum())
@@ -103,9 +104,8 @@ def _unit(labels: Labels, config: SplitConfig) -> tuple[str, list[str]]:
         return config.by, []
     if labels.kind != "polygons":
         return "block", []
-    labelled = labels.groups > 0
-    groups, first = np.unique(labels.groups[labelled], return_index=True)
-    if len(groups) > len(np.unique(labels.codes[labelled][first])):
+    groups, first = np.unique(labels.groups, return_index=True)
+    if len(groups) > len(np.unique(labels.codes[first])):
         return "polygon", []
     return "block", ["Every class is a single polygon: labels are parted by blocks instead."]
 
@@ -115,15 +115,13 @@ class _Units:
     """Units of labelled pixels and the side of each.
 
     Attributes:
-        pixels: Positions of labelled pixels in the raster (N,).
-        unit_of_pixel: Unit of each of them (N,), 0..U-1.
+        unit_of_pixel: Unit of each labelled pixel (N,), 0..U-1.
         counts: Pixels of each unit and class (U, Q), sparse.
         sides: Side of each unit (U,).
         training: Pixels of each class that are left in training (Q,).
         total: Pixels of each class (Q,).
     """
 
-    pixels: NDArray[np.int64]
     unit_of_pixel: NDArray[np.int64]
     counts: sparse.csr_array
     sides: Sides = field(init=False)
@@ -138,18 +136,16 @@ class _Units:
     @classmethod
     def of(cls, labels: Labels, by: str, block: int) -> "_Units":
         """Numbers the units; blocks are anchored at the grid's origin."""
-        pixels = np.flatnonzero(labels.codes)
+        ids: NDArray[Any] = labels.groups
         if by == "block":
-            width = labels.codes.shape[1]
-            rows, columns = pixels // width // block, pixels % width // block
-            ids = rows * (width // block + 1) + columns
-        else:
-            ids = labels.groups.ravel()[pixels]
+            width = labels.grid.shape[1]
+            rows, columns = np.divmod(labels.pixels, width)
+            ids = rows // block * (width // block + 1) + columns // block
         unit_ids, unit = np.unique(ids, return_inverse=True)
-        codes, index = np.unique(labels.codes.ravel()[pixels], return_inverse=True)
-        ones = np.ones(len(pixels), dtype=np.int64)
+        codes, index = np.unique(labels.codes, return_inverse=True)
+        ones = np.ones(len(ids), dtype=np.int64)
         counts = sparse.coo_array((ones, (unit, index)), shape=(len(unit_ids), len(codes)))
-        return cls(pixels, unit, counts.tocsr())
+        return cls(unit, counts.tocsr())
 
     def hold_out(self, side: Side, share: float, rng: np.random.Generator) -> None:
         """Moves units from training to a side, for a share of each class's pixels."""
@@ -206,7 +202,8 @@ def _apply_gap(sides: Sides, labels: Labels, gap: int) -> list[str]:
         ours = sides == side
         if gap < 2 or not ours.any():
             continue
-        near = ours & _near(np.isin(sides, others), gap)
+        near = np.zeros_like(ours)
+        near[ours] = _near(labels, ours, np.isin(sides, others), gap)
         kept = set(labels.codes[ours & ~near].tolist())
         emptied = [code for code in np.unique(labels.codes[near]).tolist() if code not in kept]
         if emptied:
@@ -220,12 +217,17 @@ def _apply_gap(sides: Sides, labels: Labels, gap: int) -> list[str]:
     return notes
 
 
-def _near(mask: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
-    """Marks pixels whose Chebyshev distance to the mask is below the gap."""
-    near = mask.view(np.uint8)
-    for axis in (0, 1):
-        near = ndimage.maximum_filter1d(near, 2 * gap - 1, axis=axis, mode="constant")
-    return near.astype(bool)
+def _near(
+    labels: Labels, ours: NDArray[np.bool_], others: NDArray[np.bool_], gap: int
+) -> NDArray[np.bool_]:
+    """Says which of our pixels are less than the gap away from others (Chebyshev)."""
+    places = np.stack(np.divmod(labels.pixels, labels.grid.shape[1]), axis=1)  # (N, 2)
+    if not others.any():
+        return np.zeros(int(ours.sum()), np.bool_)
+    tree = KDTree(places[others], balanced_tree=False, compact_nodes=False)
+    distance, _ = tree.query(places[ours], p=np.inf, distance_upper_bound=gap)  # inf beyond
+    near: NDArray[np.bool_] = np.isfinite(distance)
+    return near
 
 
 def _missing(sides: Sides, labels: Labels, side: Side, by: str) -> list[str]:
@@ -238,7 +240,7 @@ def _missing(sides: Sides, labels: Labels, side: Side, by: str) -> list[str]:
 
 def _absent(sides: Sides, labels: Labels, side: Side) -> list[int]:
     present = np.unique(labels.codes[sides == side])
-    everywhere = np.unique(labels.codes[labels.codes > 0])
+    everywhere = np.unique(labels.codes)
     absent: list[int] = np.setdiff1d(everywhere, present).tolist()
     return absent
 

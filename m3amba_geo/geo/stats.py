@@ -1,6 +1,6 @@
 """Per-band statistics of training pixels, and the scaling made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.raster import Mask, Pixels
 
 _LIMIT = 10.0  # standard deviations; beyond lie clouds, glints and broken detectors
@@ -27,31 +28,24 @@ class BandStatistics:
         return (scaled * valid).astype(np.float32)
 
 
-def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[BandStatistics]:
+def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Positions]) -> list[BandStatistics]:
     """Returns the statistics of each modality over the valid pixels chosen in each scene.
 
-    Streams over strips that hold chosen pixels and merges their moments (Chan et al. 1983), so
+    Streams over blocks that hold chosen pixels and merges their moments (Chan et al. 1983), so
     that memory does not grow with the scene. A band without spread gets deviation 1.
 
     Args:
         stacks: The scenes.
-        chosen: For each scene `(H, W)`: the training pixels.
+        chosen: For each scene the training pixels, as positions in its flattened grid.
 
     Raises:
         AllNodataError: A modality has no valid pixel among those chosen.
     """
     names = [m.name for m in stacks[0].modalities]
     moments = [_Moments(len(m.chosen)) for m in stacks[0].modalities]
-    for stack, mask in zip(stacks, chosen, strict=True):
-        for top, height in stack.strips():
-            columns = np.flatnonzero(mask[top : top + height].any(axis=0))
-            if columns.size == 0:
-                continue
-            left, right = int(columns[0]), int(columns[-1]) + 1
-            wanted = mask[top : top + height, left:right]
-            pixels, valid = stack.read(top, left, height, right - left)
-            for n, moment in enumerate(moments):
-                moment.add(pixels[n][:, wanted & valid[n]])
+    for values in chosen_pixels(stacks, chosen):
+        for moment, part in zip(moments, values, strict=True):
+            moment.add(part)
     for name, moment in zip(names, moments, strict=True):
         if moment.count == 0:
             raise AllNodataError(
@@ -59,6 +53,19 @@ def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Mask]) -> list[Ba
                 "Check its nodata value, and that it covers the labels.",
             )
     return [moment.statistics() for moment in moments]
+
+
+def chosen_pixels(
+    stacks: Sequence[Stack], chosen: Sequence[Positions]
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Yields the valid ones of the pixels chosen in each scene, a part of them at a time.
+
+    Yields:
+        For each modality `(C_n, n)`, `n` valid pixels of its own.
+    """
+    for stack, pixels in zip(stacks, chosen, strict=True):
+        for _, values, valid in stack.read_at(pixels):
+            yield [v[:, there] for v, there in zip(values, valid, strict=True)]
 
 
 def scene_ranges(stack: Stack) -> list[BandStatistics]:

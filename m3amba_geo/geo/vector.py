@@ -1,5 +1,6 @@
 """The only file that opens vector files: layers, the class field, features."""
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
-from m3amba_geo.errors import FileMissingError, UnknownFieldError, VectorUnreadableError
+from m3amba_geo.errors import UnknownFieldError, VectorUnreadableError
+from m3amba_geo.geo.access import VECTOR_DRIVERS, check_reach, gdal_options
 from m3amba_geo.geo.footprint import Bounds
+from m3amba_geo.sources import gdal_name
 
 Texts = NDArray[np.object_]
 """Text of each feature, None where there is none."""
@@ -27,6 +30,8 @@ BOOKKEEPING = {
     "area", "perimeter", "shape_area", "shape_leng", "shape_length", "shape__area",
     "shape__length", "globalid",
 }  # fmt: skip
+_HEAD = 1 << 16  # bytes
+_POINTERS = re.compile(rb'<OGR\w+|"gdal_streamed_alg"')
 MOST_CLASSES = 255
 FEW_FEATURES = 16
 
@@ -57,23 +62,27 @@ def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
 
     Raises:
         FileMissingError: The file is not there.
-        VectorUnreadableError: Parts of a shapefile are missing, the layer is not there, has no
-            geometries, or there are several and none is named.
+        NetworkOffError: It lies on a network, and that was not allowed.
+        VectorUnreadableError: Its format is not read, parts of a shapefile are missing, the layer
+            is not there, has no geometries, or there are several and none is named.
     """
-    if not path.exists() and not str(path).startswith("/vsi"):
-        raise FileMissingError(f"The label file {path} is missing.", "Check the path.")
+    check_reach(path)
     _check_siblings(path)
+    _check_pointers(path)
     try:
-        with _quiet():
-            layers = dict(pyogrio.list_layers(path).tolist())
+        with _guarded():
+            layers = dict(pyogrio.list_layers(gdal_name(path)).tolist())
+            if not layers:
+                return None
+            driver = pyogrio.read_info(gdal_name(path), layer=next(iter(layers)))["driver"]
     except DataSourceError:
         return None
-    if not layers:
-        return None
+    if driver not in VECTOR_DRIVERS:
+        raise _refused(path, driver)
     name = _choose_layer(path, layers, layer)
     with _readable(path):
         info = pyogrio.read_info(
-            path, layer=name, force_feature_count=True, force_total_bounds=True
+            gdal_name(path), layer=name, force_feature_count=True, force_total_bounds=True
         )
     return VectorLayer(
         path=path,
@@ -222,7 +231,7 @@ def _read(
 ) -> tuple[Any, dict[str, NDArray[Any]]]:
     with _readable(layer.path):
         meta, _, wkb, columns = pyogrio.raw.read(
-            layer.path, layer=layer.name, columns=list(fields), force_2d=True, **options
+            gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True, **options
         )
     return wkb, dict(zip(meta["fields"].tolist(), columns, strict=True))
 
@@ -230,7 +239,7 @@ def _read(
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
-        with _quiet():
+        with _guarded():
             yield
     except (DataSourceError, DataLayerError, UnicodeDecodeError) as error:
         raise VectorUnreadableError(
@@ -239,11 +248,37 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """GDAL's remarks on single features (M values, say) are not the user's business."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _guarded() -> Iterator[None]:
+    """Holds GDAL to what is allowed (its settings here are the whole process's), and quiet.
+
+    Its remarks on single features (M values, say) are not the user's business.
+    """
+    options = gdal_options()
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        pyogrio.set_gdal_config_options(before)
+
+
+def _check_pointers(path: Path) -> None:
+    """Refuses files that merely point at others, services or commands, before GDAL follows them."""
+    if not path.is_file():
+        return
+    with path.open("rb") as handle:
+        found = _POINTERS.search(handle.read(_HEAD))
+    if found:
+        raise _refused(path, found[0].decode().strip('<"'))
+
+
+def _refused(path: Path, what: str) -> VectorUnreadableError:
+    return VectorUnreadableError(
+        f"{path} is of the format {what}, which is not read.",
+        f"Save it as GeoPackage in QGIS; what is read: {', '.join(VECTOR_DRIVERS)}.",
+    )
 
 
 def _crs(text: str | None) -> CRS | None:

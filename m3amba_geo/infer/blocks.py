@@ -9,6 +9,7 @@ another run or of another place is no block. It is written and read a few rows a
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -58,7 +59,7 @@ def file_bytes(block: Region, kind: np.dtype[np.void]) -> int:
     return block.shape[0] * kind.itemsize + hashlib.sha256().digest_size
 
 
-def write_block(path: Path, run: str, block: Region, rows: Iterable[RowRecords]) -> None:
+def write_block(path: Path, run: str, block: Region, rows: Iterable[RowRecords]) -> bytes:
     """Writes a block that is whole or absent, and outlasts a power loss once this returns.
 
     Args:
@@ -66,6 +67,9 @@ def write_block(path: Path, run: str, block: Region, rows: Iterable[RowRecords])
         run: Name of the run that it belongs to.
         block: The place of its rows.
         rows: Its rows, from the top.
+
+    Returns:
+        The checksum that the file ends in.
 
     Raises:
         OutputError: It can't be written.
@@ -76,7 +80,22 @@ def write_block(path: Path, run: str, block: Region, rows: Iterable[RowRecords])
             content = records.tobytes()
             digest.update(content)
             handle.write(content)
-        handle.write(digest.digest())
+        last: bytes = digest.digest()
+        handle.write(last)
+    return last
+
+
+def last_checksum(path: Path) -> bytes:
+    """Returns the checksum that a block's file ends in, which need not fit; empty without a file.
+
+    Opening the file makes a file system of another machine look again.
+    """
+    try:
+        with path.open("rb") as handle:
+            handle.seek(-hashlib.sha256().digest_size, os.SEEK_END)
+            return handle.read()
+    except OSError:
+        return b""
 
 
 def read_block(

@@ -20,7 +20,13 @@ from pydantic import TypeAdapter, ValidationError
 from m3amba_geo.errors import JournalError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.files import output_error, sync_folder, write_text
-from m3amba_geo.infer.blocks import RowRecords, file_bytes, read_block, write_block
+from m3amba_geo.infer.blocks import (
+    RowRecords,
+    file_bytes,
+    last_checksum,
+    read_block,
+    write_block,
+)
 from m3amba_geo.infer.predict import Region
 
 Identity = Mapping[str, str]
@@ -88,13 +94,26 @@ class Journal:
                 emit(Warned("block-damaged", f"{error} Its block of the map is made again."))
                 self._path(block).unlink()
 
-    def write(self, block: Region, rows: Iterable[RowRecords]) -> None:
-        """Writes one block.
+    def write(self, block: Region, rows: Iterable[RowRecords]) -> bytes:
+        """Writes one block and returns its checksum.
 
         Raises:
             OutputError: It can't be written.
         """
-        write_block(self._path(block), self._run, block, rows)
+        return write_block(self._path(block), self._run, block, rows)
+
+    def holds(self, block: Region, digest: bytes) -> bool:
+        """Whether a block that another process has written can be seen from here."""
+        return last_checksum(self._path(block)) == digest
+
+    def is_shared(self) -> bool:
+        """Whether the folder of this run can be seen from here: the journal may come from afar.
+
+        Raises:
+            JournalError: What is there is damaged.
+        """
+        state = _read(self.folder)
+        return state is not None and state.identity == self.state.identity
 
     def rows(self) -> Iterator[RowRecords]:
         """Yields the rows of all blocks from the top.
@@ -141,7 +160,13 @@ class Journal:
         self.state = state
 
     def _path(self, block: Region) -> Path:
-        return self.folder / f"rows-{block.top}-{block.bottom}.block"
+        # The name of the run: a worker that was given up may still write a block of another one.
+        return self.folder / f"rows-{block.top}-{block.bottom}.{self._run[:8]}.block"
+
+
+def unlike(old: Identity, new: Identity) -> list[str]:
+    """Returns the names of what differs."""
+    return [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
 
 
 def work_folder(map_path: Path) -> Path:
@@ -230,7 +255,7 @@ def _read(folder: Path) -> State | None:
 
 
 def _compare(folder: Path, old: Identity, new: Identity) -> None:
-    changed = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    changed = unlike(old, new)
     if changed:
         raise JournalError(
             f"The unfinished map in {folder} was begun with another {', '.join(changed)}.",

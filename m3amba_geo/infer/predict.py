@@ -18,8 +18,8 @@ from odc.geo.geobox import GeoBox
 
 from m3amba_geo.errors import NoOverlapError, OutOfMemoryError
 from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.features import Features, read_features
 from m3amba_geo.geo.raster import Mask, Pixels
-from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import blend_weights, starts
 from m3amba_geo.model.device import autocast
 from m3amba_geo.model.guided import GuidedM3amba
@@ -71,13 +71,13 @@ class Predictor:
     def __init__(
         self,
         model: GuidedM3amba,
-        statistics: Sequence[BandStatistics],
+        features: Sequence[Features],
         device: torch.device,
         batch: int | None = None,
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.model = model.to(device).eval()
-        self.statistics = statistics
+        self.features = features
         self.device = device
         self.precision = precision
         self.patch = model.network.config.patch
@@ -125,9 +125,11 @@ class Predictor:
         shares: Shares = fused.float().softmax(dim=1).cpu().numpy()
         return shares
 
-    def scaled(self, pixels: Sequence[Pixels], valid: Sequence[Mask]) -> list[Pixels]:
-        """Returns the modalities' pixels as the network wants them."""
-        return [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
+    def read(
+        self, stack: Stack, top: int, left: int, height: int, width: int
+    ) -> tuple[list[Pixels], list[Mask]]:
+        """Returns a window of the rasters as the network wants it, and where it is valid."""
+        return read_features(stack, self.features, top, left, height, width)
 
 
 def agreement(stack: Stack, predictor: Predictor) -> float:
@@ -141,8 +143,8 @@ def agreement(stack: Stack, predictor: Predictor) -> float:
     same: list[Mask] = []
     for down, right in _PROBES:
         top, left = (max(0, int(f * (s - patch))) for f, s in ((down, height), (right, width)))
-        pixels, valid = stack.read(top, left, patch, patch)
-        patches = [scaled[None] for scaled in predictor.scaled(pixels, valid)]
+        pixels, valid = predictor.read(stack, top, left, patch, patch)
+        patches = [modality[None] for modality in pixels]
         classes = []
         for precision in (reduced, torch.float32):
             predictor.precision = precision
@@ -174,7 +176,7 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
 
         def read(top: int, lefts: NDArray[np.int64]) -> _Ground:
             width = int(lefts[-1]) + patch - int(lefts[0])
-            return reader.submit(stack.read, top, int(lefts[0]), patch, width)
+            return reader.submit(predictor.read, stack, top, int(lefts[0]), patch, width)
 
         ahead = (read(int(top), lefts) for top in tops for lefts in batches)
         ground = next(ahead)
@@ -207,9 +209,8 @@ def _add_batch(
     useful = [x for x in (lefts - start) if everywhere[:, x : x + patch].any()]
     if not useful:
         return
-    scaled = predictor.scaled(pixels, valid)
     shares = predictor.shares(
-        [np.stack([modality[:, :, x : x + patch] for x in useful]) for modality in scaled]
+        [np.stack([modality[:, :, x : x + patch] for x in useful]) for modality in pixels]
     )
     for x, share in zip(useful, shares, strict=True):
         sums.add(top, start + int(x), share)

@@ -156,24 +156,14 @@ def _gdal() -> Check:
 def _processor() -> Check:
     import torch
 
+    from m3amba_geo.jobs.memory import free_memory
+
     detail = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use"
-    memory = _free_memory()
-    if memory is None:
-        return Check("cpu", "ok", detail)
+    memory = free_memory()
     detail = f"{detail}, {_gib(memory)} of memory free"
     if memory < _MEMORY:
         return Check("cpu", "warn", detail, "Close other programs, or keep to --size tiny.")
     return Check("cpu", "ok", detail)
-
-
-def _free_memory() -> int | None:
-    """Returns bytes of free memory, None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return int(values[0]) * 1024 if values else None
 
 
 def _cuda() -> Check:

@@ -1,44 +1,34 @@
 """Classification: a model and rasters in, a map on the reference raster's grid out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio import Env
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Bundle, load_bundle
 from m3amba_geo.config import ClassifyConfig, SceneConfig
-from m3amba_geo.errors import AllNodataError, NoOverlapError, UsageError
-from m3amba_geo.events import Artifact, Listener, Note, Started, Warned
+from m3amba_geo.errors import AllNodataError, ExtraMissingError, UsageError
+from m3amba_geo.events import Artifact, Listener, Note, Started
 from m3amba_geo.files import check_output, checksum, drop_scratches, locked, together
-from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.labels import Legend
-from m3amba_geo.geo.maps import Layer, code_type, drop_stale, names_path, style, style_path
-from m3amba_geo.geo.raster import Raster, open_raster, same_place
-from m3amba_geo.geo.windows import default_stride
-from m3amba_geo.infer.blocks import blocks_of, row_type
+from m3amba_geo.geo.maps import Layer, drop_stale, names_path, style, style_path
+from m3amba_geo.infer.blocks import blocks_of
 from m3amba_geo.infer.journal import Journal, open_journal, work_folder
-from m3amba_geo.infer.predict import Predictor, Region, agreement, region_of
-from m3amba_geo.jobs.machine import prepare
-from m3amba_geo.jobs.mapping import Mapper, identity, make_missing, named_pixels, put_together
+from m3amba_geo.infer.predict import Region
+from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper, raster_cache
+from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together
+from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.jobs.room import check_disk, check_memory
 from m3amba_geo.jobs.sidecar import Sidecar, records, sidecar_path
-from m3amba_geo.model.device import choose_precision
-from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
-from m3amba_geo.model.guided import GuidedM3amba
 
-# GDAL would keep a twentieth of the machine's memory full of blocks that are not needed again.
-_CACHE_SHARE = 8
-_RESOLUTION_TOLERANCE = 0.1
-_AGREEMENT = 0.995  # share of equal classes below which bf16 is given up
+Maker = Callable[[Path, SceneConfig, ClassifyConfig, Mapper, Journal, Listener], None]
+"""Makes the blocks that a journal lacks."""
 
 
 @dataclass(frozen=True)
@@ -78,47 +68,37 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
             finished blocks are kept for the next run (see `infer.journal`).
     """
     emit(Started("classify", __version__))
+    with ExitStack() as handles:
+        return make_map(model, scene, config, maker(config, handles), emit)
+
+
+def make_map(
+    model: Path, scene: SceneConfig, config: ClassifyConfig, make_blocks: Maker, emit: Listener
+) -> ClassifyResults:
+    """Makes a map; as `run`, with blocks made by what `maker` has returned."""
     bundle = load_bundle(model)
     legend = bundle.manifest.legend
     digest = checksum(model)
-    beside = _beside(model.name, digest, bundle, config.out)
-    layers = _layers(config, legend)
+    others = beside(model.name, digest, bundle, config.out)
+    layers = layers_of(config, legend)
     folder = work_folder(config.out)
     for layer in layers.values():  # where a run was killed, its journal knows whose the outputs are
         check_output(layer.path, overwrite=config.overwrite or folder.exists())
-    cache = config.memory * 2**20 // _CACHE_SHARE
-    with Env(GDAL_CACHEMAX=cache), locked(*_paths(layers)), ExitStack() as handles:
-        drop_scratches(*_paths(layers), names_path(config.out), *beside)
-        device, backend = prepare(config.device, config.scan, None, emit)
-        predictor = _predictor(bundle, config, device, emit)
-        stack = handles.enter_context(open_stack(scene, emit, bundle.manifest.modalities))
-        _compare_resolution(stack, bundle, emit)
-        _settle_precision(stack, predictor, emit)
-        region = region_of(stack.grid, config.bounds)
-        mapper = Mapper(
-            stack,
-            predictor,
-            _stride(config, predictor.patch),
-            legend,
-            _mask(handles, config.mask, stack.grid),
-            row_type(layers, region.shape[1]),
-        )
+    with raster_cache(config), locked(*_paths(layers)), ExitStack() as handles:
+        drop_scratches(*_paths(layers), names_path(config.out), *others)
+        mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))
+        region, patch = mapper.region, mapper.predictor.patch
+        blocks = blocks_of(region, patch, mapper.stride)
         journal = handles.enter_context(
-            open_journal(
-                folder,
-                identity(digest, scene, mapper, region, backend),
-                blocks_of(region, predictor.patch, mapper.stride),
-                mapper.kind,
-                emit,
-                restart=config.restart,
-            )
+            open_journal(folder, mapper.identity, blocks, mapper.kind, emit, restart=config.restart)
         )
         if not journal.state.published:
             _check_old(layers, journal, config)
-            check_memory(layers, region, predictor, config.memory)
+            check_memory(layers, region, mapper.predictor, working_memory(config.memory))
             check_disk(layers, region, journal)
-            make_missing(mapper, journal, emit)
-            _publish(journal, layers, _part(stack.grid, region), legend, beside, config, emit)
+            make_blocks(model, scene, config, mapper, journal, emit)
+            grid = _part(mapper.stack.grid, region)
+            _publish(journal, layers, grid, legend, others, config, emit)
         for layer in layers.values():
             drop_stale(layer)
         journal.remove()
@@ -131,20 +111,32 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
     )  # fmt: skip
 
 
+def maker(config: ClassifyConfig, handles: ExitStack) -> Maker:
+    """Returns what makes missing blocks: this process, or a cluster that `handles` will close.
+
+    Raises:
+        UsageError: Two clusters are wanted.
+        ExtraMissingError: One is, and the packages for it are not installed.
+    """
+    if config.workers is None and config.scheduler is None:
+        return lambda model, scene, config, *rest: make_missing(*rest)
+    if config.workers is not None and config.scheduler is not None:
+        raise UsageError(
+            "--workers starts processes here, --scheduler uses those that are there.",
+            "Give one of the two.",
+        )
+    try:
+        from m3amba_geo.jobs import cluster
+    except ImportError as error:
+        raise ExtraMissingError(
+            f"Several processes need packages that are not installed ({error}).",
+            "Install them: pip install 'm3amba-geo[cluster]'.",
+        ) from error
+    return cluster.Cluster(config, handles).make_missing
+
+
 def _paths(layers: Mapping[str, Layer]) -> list[Path]:
     return [layer.path for layer in layers.values()]
-
-
-def _predictor(
-    bundle: Bundle, config: ClassifyConfig, device: torch.device, emit: Listener
-) -> Predictor:
-    return Predictor(
-        _model(bundle, config, emit),
-        [scaling.statistics() for scaling in bundle.manifest.scaling],
-        device,
-        config.batch,
-        choose_precision(config.precision, device, emit),
-    )
 
 
 def _check_old(layers: Mapping[str, Layer], journal: Journal, config: ClassifyConfig) -> None:
@@ -159,7 +151,7 @@ def _publish(
     layers: Mapping[str, Layer],
     grid: GeoBox,
     legend: Legend,
-    beside: Mapping[Path, str],
+    others: Mapping[Path, str],
     config: ClassifyConfig,
     emit: Listener,
 ) -> None:
@@ -171,71 +163,10 @@ def _publish(
         except AllNodataError:
             journal.remove()  # nobody wants to go on from nothing
             raise
-        for path, text in beside.items():
+        for path, text in others.items():
             scratch_of(path).write_text(text, encoding="utf-8")
         journal.name_outputs({path: scratch_of(path) for path in _paths(layers)}, pixels)
     journal.note_published()
-
-
-def _stride(config: ClassifyConfig, patch: int) -> int:
-    stride = config.stride or default_stride(patch)
-    if stride > patch:
-        raise UsageError(
-            f"A stride of {stride} leaves gaps between windows of {patch} pixels.",
-            f"Use --stride {patch} or less.",
-        )
-    return stride
-
-
-def _layers(config: ClassifyConfig, legend: Legend) -> dict[str, Layer]:
-    layers = {"map": Layer(config.out, code_type(legend), 0, ("class",), legend)}
-    if config.confidence is not None:
-        layers["confidence"] = Layer(config.confidence, "float32", 0, ("probability",))
-    if config.probabilities is not None:
-        names = tuple(entry.name for entry in legend)
-        layers["probabilities"] = Layer(config.probabilities, "float32", -1, names)
-    files = [layer.path.resolve() for layer in layers.values()]
-    if len(set(files)) < len(files):
-        raise UsageError("Two outputs have the same name.", "Name a file for each.")
-    return layers
-
-
-def _model(bundle: Bundle, config: ClassifyConfig, emit: Listener) -> GuidedM3amba:
-    identity = bundle.manifest.guide
-    if identity is None:
-        return GuidedM3amba(bundle.network, None)
-    encoder = load_encoder_by_identity(identity, config.guide_weights, emit)
-    guide = ClipGuide(encoder, bundle.manifest.network.bands)
-    guide.load_state_dict(dict(bundle.guide_weights))
-    return GuidedM3amba(bundle.network, guide)
-
-
-def _compare_resolution(stack: Stack, bundle: Bundle, emit: Listener) -> None:
-    affine, trained = stack.grid.affine, bundle.manifest.resolution
-    size = float(np.hypot(affine.a, affine.d))
-    if abs(size / trained[0] - 1) > _RESOLUTION_TOLERANCE:
-        emit(
-            Warned(
-                "resolution",
-                f"Pixels are {size:g} units wide; the model was trained on {trained[0]:g}. "
-                "Textures may mislead it.",
-            )
-        )
-
-
-def _settle_precision(stack: Stack, predictor: Predictor, emit: Listener) -> None:
-    """Goes back to float32 where a reduced precision would change the map."""
-    if predictor.precision is torch.float32:
-        return
-    same = agreement(stack, predictor)
-    if same < _AGREEMENT:
-        predictor.precision = torch.float32
-        emit(
-            Warned(
-                "precision",
-                f"In bf16 only {same:.1%} of the pixels tried keep their class: going on in fp32.",
-            )
-        )
 
 
 def _part(grid: GeoBox, region: Region) -> GeoBox:
@@ -243,19 +174,7 @@ def _part(grid: GeoBox, region: Region) -> GeoBox:
     return GeoBox(region.shape, affine, grid.crs)
 
 
-def _mask(handles: ExitStack, path: Path | None, grid: GeoBox) -> Raster | None:
-    if path is None:
-        return None
-    mask = handles.enter_context(open_raster(path))
-    if not same_place(mask.grid, grid):
-        raise NoOverlapError(
-            f"The mask {path} does not lie on the reference grid.",
-            "Give a mask with the size and geotransform of the reference raster.",
-        )
-    return mask
-
-
-def _beside(name: str, digest: str, bundle: Bundle, map_path: Path) -> dict[Path, str]:
+def beside(name: str, digest: str, bundle: Bundle, map_path: Path) -> dict[Path, str]:
     """Returns what is to lie beside the map: sidecar and style."""
     manifest = bundle.manifest
     sidecar = Sidecar(

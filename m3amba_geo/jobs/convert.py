@@ -105,10 +105,7 @@ def run(
     with open_stack(scene, emit) as stack:
         _check_bands(stack, config)
         identity = _identity(guide, config, emit)
-        scaling = tuple(
-            Scaling(tuple(s.mean.tolist()), tuple(s.deviation.tolist()))
-            for s in scene_ranges(stack)
-        )
+        scaling = tuple(map(Scaling.of, scene_ranges(stack)))
         manifest = _manifest(stack, config, classes, scaling, identity, checkpoint, scene)
         everything = np.ones(stack.grid.shape, np.bool_)
         area = TrainingArea(stack.grid, everything, ~everything)

@@ -149,7 +149,7 @@ def _draw(scene: SceneConfig, map_path: Path, picture: Path) -> None:
         scratch.write_bytes(
             side_by_side(
                 image,
-                labels.codes,
+                labels.spread(labels.codes),
                 codes,
                 sidecar.legend,
                 "North Carolina, Landsat-7 (SWIR, NIR, red)",

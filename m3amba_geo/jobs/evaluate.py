@@ -22,6 +22,7 @@ from m3amba_geo.files import check_output, checksum, write_text
 from m3amba_geo.geo.area import used_on
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
 from m3amba_geo.geo.legend import MAX_CODE
+from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.raster import LabelRaster, Mask, read_label_raster
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
 
@@ -125,15 +126,16 @@ def _evaluate(
     used: Mask,
     origin: Sidecar | None,
 ) -> Evaluation:
-    labelled = labels.codes > 0
-    scored = labelled & ~used
-    training = int((labelled & used).sum())
-    if not scored.any():
+    seen = used.ravel()[labels.pixels]
+    scored = labels.only(~seen)
+    training = int(seen.sum())
+    if not scored.pixels.size:
         raise TrainOverlapError(
             f"All {training:,} labelled pixels were used in training.",
             "Give labels that training has not seen, or keep some out with --test-share.",
         )
-    accuracy = assess(labels.codes[scored], predicted[scored], legend)
+    mapped = predicted.ravel()
+    accuracy = assess(scored.codes, mapped[scored.pixels], legend)
     if accuracy.pixels == 0:
         raise NoLabelsError(
             "The map has nodata under every label.", "Check that map and labels belong together."
@@ -146,11 +148,18 @@ def _evaluate(
             "model. Train with --test-share, or score on other labels."
         )
     if used.any() and gap:
-        far = scored & (ndimage.distance_transform_cdt(~used, "chessboard") >= gap)
-        if far.any():
-            apart = assess(labels.codes[far], predicted[far], legend)
+        far = scored.only(_far(used, scored.pixels, gap))
+        if far.pixels.size:
+            apart = assess(far.codes, mapped[far.pixels], legend)
         notes += _parting(accuracy.overall, None if apart is None else apart.overall, gap)
-    return Evaluation(accuracy, int(labelled.sum()), training, {}, apart, gap, tuple(notes))
+    return Evaluation(accuracy, len(labels.pixels), training, {}, apart, gap, tuple(notes))
+
+
+def _far(used: Mask, pixels: Positions, gap: int) -> Mask:
+    """Says which pixels (N,) lie at least so far from used ones."""
+    distance = ndimage.distance_transform_cdt(~used, "chessboard")
+    far: Mask = distance.ravel()[pixels] >= gap
+    return far
 
 
 def _parting(near: float | None, far: float | None, gap: int) -> list[str]:

@@ -1,13 +1,11 @@
 """Labels of a scene, where its rasters have something to say about them."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from m3amba_geo.config import LabelConfig
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import Listener, Warned
-from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.align import Stack, valid_in_all
 from m3amba_geo.geo.labels import Labels, Legend, read_labels
 
 
@@ -21,9 +19,10 @@ def labels_on(stack: Stack, config: LabelConfig, legend: Legend, emit: Listener)
         M3ambaError: The labels can't be read or lie elsewhere.
     """
     labels = read_labels(config, stack.grid, legend, emit)
-    labelled = labels.codes > 0
-    usable = stack.valid_where(labelled)
-    lost = int((labelled & ~usable).sum())
+    usable = np.zeros(len(labels.pixels), np.bool_)
+    for here, _, valid in stack.read_at(labels.pixels):
+        usable[here] = valid_in_all(valid)
+    lost = int((~usable).sum())
     if lost == 0:
         return labels
     if not usable.any():
@@ -31,18 +30,14 @@ def labels_on(stack: Stack, config: LabelConfig, legend: Legend, emit: Listener)
             f"All {lost:,} labelled pixels of {config.path} lie under nodata.",
             "Check the nodata values of the rasters, and that every modality covers the labels.",
         )
-    emptied = set(np.unique(labels.codes[labelled])) - set(np.unique(labels.codes[usable]))
+    emptied = set(np.unique(labels.codes)) - set(np.unique(labels.codes[usable]))
     names = ", ".join(entry.name for entry in legend if entry.code in emptied)
     emit(
         Warned(
             "labels-nodata",
-            f"{lost:,} of {int(labelled.sum()):,} labelled pixels of {config.path} lie under "
+            f"{lost:,} of {len(usable):,} labelled pixels of {config.path} lie under "
             "nodata of a raster and are not used"
             + (f"; nothing is left of: {names}." if names else "."),
         )
     )
-    return replace(
-        labels,
-        codes=np.where(usable, labels.codes, np.uint16(0)),
-        groups=np.where(usable, labels.groups, np.uint32(0)),
-    )
+    return labels.only(usable)

@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Manifest, read_manifest
 from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
-from m3amba_geo.errors import FileMissingError, RasterUnreadableError
+from m3amba_geo.errors import RasterUnreadableError
 from m3amba_geo.events import Listener, Started
 from m3amba_geo.files import checksum
+from m3amba_geo.geo.access import check_reach
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.footprint import crs_of, name_of, outline, outline_in
 from m3amba_geo.geo.labels import Legend, read_legend
@@ -79,8 +80,7 @@ def run(files: Sequence[Path], emit: Listener) -> Info:
     """
     emit(Started("info", __version__))
     for file in files:
-        if not file.exists():
-            raise FileMissingError(f"{file} is missing.", "Check the path and its spelling.")
+        check_reach(file)
     models = [file for file in files if file.suffix.lower() == ".m3amba"]
     with ExitStack() as handles:
         rasters, vectors = [], []
@@ -115,7 +115,7 @@ def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
             for m in manifest.modalities
         ],
         "classes": [asdict(entry) for entry in manifest.legend],
-        "guide": "none" if manifest.guide is None else manifest.guide.architecture,
+        "guide": _guide(manifest),
         "crs": [name_of(crs_of(record.grid())) for record in manifest.grids],
         "resolution": list(manifest.resolution),
         "split": list(manifest.split),
@@ -127,6 +127,13 @@ def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
         "licence": manifest.licence,
         "sha256": checksum(path),
     }
+
+
+def _guide(manifest: Manifest) -> str:
+    if manifest.guide is None:
+        return "none"
+    fixed = " on principal components" if manifest.embedding == "pca" else ""
+    return f"{manifest.guide.architecture}{fixed}"
 
 
 def _raster(raster: Raster, reference: GeoBox) -> RasterFacts:

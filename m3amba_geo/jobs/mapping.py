@@ -1,70 +1,21 @@
 """The pixels of a map: made block by block, put together in order."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.windows import Window
 
-from m3amba_geo.config import SceneConfig
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import Listener, Progress
-from m3amba_geo.files import ScratchOf, fingerprint
-from m3amba_geo.geo.align import Stack
+from m3amba_geo.files import ScratchOf
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, open_map
-from m3amba_geo.geo.raster import Raster
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal
-from m3amba_geo.infer.predict import Predictor, Region, Rows, map_rows
-from m3amba_geo.jobs.machine import versions
-
-
-@dataclass(frozen=True)
-class Mapper:
-    """All that the blocks of a map are made with.
-
-    Attributes:
-        stack: The rasters.
-        predictor: The model.
-        stride: Pixels between windows.
-        legend: Classes of the model.
-        mask: Raster on the stack's grid; None maps everything.
-        kind: Type of a row, see `blocks.row_type`.
-    """
-
-    stack: Stack
-    predictor: Predictor
-    stride: int
-    legend: Legend
-    mask: Raster | None
-    kind: np.dtype[np.void]
-
-    def rows(self, block: Region) -> Iterator[RowRecords]:
-        """Yields the rows of a block from its top."""
-        for rows in map_rows(self.stack, self.predictor, self.stride, block):
-            yield self._record(rows, block)
-
-    def _record(self, rows: Rows, block: Region) -> RowRecords:
-        valid = rows.valid
-        if self.mask is not None:
-            height, width = valid.shape
-            values, present = self.mask.read(Window(block.left, rows.top, width, height))
-            valid = valid & present[0] & (values[0] != 0)
-        table = np.array([entry.code for entry in self.legend], np.uint16)
-        codes = np.where(valid, table[rows.shares.argmax(axis=0)], np.uint16(0))
-        records = np.empty(len(valid), self.kind)
-        records["map"] = codes[:, None]  # (h, 1, W)
-        if "confidence" in (self.kind.names or ()):
-            records["confidence"] = np.where(valid, rows.shares.max(axis=0), 0)[:, None]
-        if "probabilities" in (self.kind.names or ()):
-            records["probabilities"] = np.where(valid, rows.shares, -1).transpose(1, 0, 2)
-        return records
+from m3amba_geo.infer.predict import Region
+from m3amba_geo.jobs.mapper import Mapper
 
 
 def make_missing(mapper: Mapper, journal: Journal, emit: Listener) -> None:
@@ -130,51 +81,3 @@ def named_pixels(counts: NDArray[np.int64], legend: Legend, *, masked: bool) -> 
         )
     named = {entry.name: int(counts[entry.code]) for entry in legend}
     return named | {"nodata": int(counts[0])}
-
-
-def identity(
-    model: str, scene: SceneConfig, mapper: Mapper, region: Region, backend: str
-) -> dict[str, str]:
-    """Returns all that the pixels of a map depend on, by names that mean something to people.
-
-    Args:
-        model: Checksum of the model file.
-        scene: How rasters are warped.
-        mapper: What makes the blocks, its precision settled.
-        region: What is mapped.
-        backend: Scan backend.
-    """
-    stack, predictor = mapper.stack, mapper.predictor
-    found = {
-        "model": model,
-        "grid": f"{stack.grid.shape} {stack.grid.affine} {stack.grid.crs}",
-        "bounds": str(region),
-        "resampling": scene.resampling,
-        "stride": str(mapper.stride),
-        "batch": str(predictor.batch),
-        "precision": str(predictor.precision),
-        "device": predictor.device.type,
-        "scan": backend,
-        "mask": "" if mapper.mask is None else _content(mapper.mask),
-        "set of outputs": str(mapper.kind),
-    }
-    for modality in stack.modalities:
-        for n, raster in enumerate(modality.rasters):
-            found[f"raster {raster.path.name} ({modality.name}, {n})"] = _content(raster)
-    return found | versions()
-
-
-def _content(raster: Raster) -> str:
-    """Returns what tells a raster from another of its name, and from itself once it is changed.
-
-    The time of change stands beside the fingerprint, which passes over the middle of a large file.
-    Of what is no file here (an archive, a network) nothing but the name is known.
-    """
-    parts = {name: _mark(Path(name)) for name in raster.files}
-    return json.dumps([parts, str(raster.nodata)])
-
-
-def _mark(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    return [fingerprint(path), str(path.stat().st_mtime_ns)]

@@ -13,22 +13,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from rasterio import Env
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundle
 from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
-from m3amba_geo.files import check_output, drop_scratches, fingerprint, locked
+from m3amba_geo.files import check_output, drop_scratches, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.components import principal_components
+from m3amba_geo.geo.features import Features, scene_features
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.split import Side, Split, split_labels
-from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+from m3amba_geo.jobs.contents import label_content, raster_content
+from m3amba_geo.jobs.fixed_guide import cache_file, set_components
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.jobs.memory import working_memory
+from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
-from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
 from m3amba_geo.learn.world import World, join
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import (
@@ -39,6 +46,8 @@ from m3amba_geo.model.guide import (
     load_encoder_by_identity,
 )
 from m3amba_geo.model.guided import GuidedM3amba
+
+_GDAL = 8  # the part of the working memory that GDAL keeps blocks of files in
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,12 @@ class _Scene:
     stack: Stack
     labels: Labels
     split: Split
+    tested: int  # pixels of labels for testing alone
+
+    def on(self, side: Side) -> NDArray[np.bool_]:
+        """Returns which labelled pixels are on a side (N,)."""
+        chosen: NDArray[np.bool_] = self.split.sides == side
+        return chosen
 
 
 def run(
@@ -88,7 +103,7 @@ def run(
         config: How.
         emit: Told of everything on the way.
         resume: Go on with an unfinished run of the same data and settings.
-        init: Model to start from; its scaling and its guide are kept, its size too.
+        init: Model to start from; its scaling, its guide and its size are kept.
         overwrite: Whether the model file may be replaced.
 
     Raises:
@@ -97,25 +112,34 @@ def run(
     emit(Started("train", __version__))
     label_configs = _label_configs(scenes)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
+    memory = working_memory(config.memory) * 2**20
     with join() as world, ExitStack() as handles:
         _check_shares(config, world, emit)
+        handles.enter_context(Env(GDAL_CACHEMAX=memory // _GDAL))
         if world.leads:
             check_output(config.out, overwrite=overwrite)
             handles.enter_context(locked(config.out))
             drop_scratches(config.out, checkpoint)
-        device, backend = prepare(config.device, config.scan, config.workers, emit)
+        device, backend = prepare(config.device, config.scan, config.threads, emit)
         device = world.own_device(device)
         start = None if init is None else load_bundle(init)
+        config = _with_settled_embedding(config, start, emit)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
-        statistics = _scaling(opened, start)
+        features = _features(opened, config, start)
         encoder = _encoder(config, start, emit)
-        network = _network_config(opened[0].stack, len(legend), config, encoder, start)
+        network = _network_config(features, len(legend), config, encoder, start)
         torch.manual_seed(config.seed)
         model = _model(network, encoder, start, legend, emit).to(device)
-        patches = Patches(_labelled(opened, legend), statistics, network.patch)
-        inputs = _inputs(scenes)
-        scaling = tuple(_to_scaling(s) for s in statistics)
+        fixed = model.guide is not None and config.guide.embedding == "pca"
+        labelled = _labelled(opened, legend)
+        step, cache = CELL if fixed else 1, memory - memory // _GDAL
+        patches = Patches(labelled, features, network.patch, step, cache)
+        inputs = _inputs(opened)
+        scaling = tuple(Scaling.of(f.statistics) for f in features)
+        embeddings = (
+            _embeddings(model, start, opened, patches, features, world, emit) if fixed else None
+        )
         identity = None if encoder is None else encoder.identity
         fitted = fit(
             model,
@@ -126,9 +150,10 @@ def run(
             run=_digest(config, network, scaling, identity, inputs, opened),
             checkpoint=checkpoint,
             resume=resume,
+            embeddings=embeddings,
             world=world,
         )
-        model.load_state_dict(fitted.weights)
+        model.load_state_dict(model.state_dict() | fitted.weights)
         manifest = Manifest(
             network=network,
             modalities=_modalities(opened[0].stack),
@@ -145,11 +170,14 @@ def run(
             scan=backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             licence=config.licence,
+            embedding="pca" if fixed else "learned",
+            neighbourhoods=tuple(n.side for n in features[0].neighbourhoods),
         )
         areas = tuple(_area(scene) for scene in opened)
-        embeddings = {} if model.guide is None else model.guide.state_dict()
+        linear = {} if model.guide is None else model.guide.state_dict()
+        around = tuple(f.neighbourhoods for f in features)
         if world.leads:
-            save_bundle(config.out, Bundle(manifest, model.network, embeddings, areas))
+            save_bundle(config.out, Bundle(manifest, model.network, linear, areas, around))
             checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
@@ -167,6 +195,24 @@ def _check_shares(config: TrainConfig, world: World, emit: Listener) -> None:
         )
     if world.size > 1:
         emit(Note(f"{world.size} processes share each batch of {config.batch} patches."))
+
+
+def _with_settled_embedding(
+    config: TrainConfig, start: Bundle | None, emit: Listener
+) -> TrainConfig:
+    """Returns the settings with the linear embedding that is possible: that of the first model."""
+    wanted = config.guide.embedding
+    if start is None:
+        if wanted == "pca" and config.guide.mode == "none":
+            raise UsageError(
+                "--embedding pca is a way to guide, and --guide none goes without a guide.",
+                "Leave one of them out.",
+            )
+        return config
+    kept = start.manifest.embedding
+    if kept != wanted:
+        emit(Note(f"The guide of the first model is kept: --embedding {kept}, not {wanted}."))
+    return replace(config, guide=replace(config.guide, embedding=kept))
 
 
 def _label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
@@ -197,16 +243,17 @@ def _open(
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)
         rng = np.random.default_rng([config.seed, 0, n])
+        tested = 0
         if scene.test_labels is None:
             split = split_labels(labels, config.split, rng)
         else:  # the user's own parting: taken as it is, without a gap of ours
-            test = labels_on(stack, scene.test_labels, legend, emit).codes > 0
-            labels = replace(labels, codes=np.where(test, np.uint16(0), labels.codes))
+            test = labels_on(stack, scene.test_labels, legend, emit)
+            labels = labels.only(~np.isin(labels.pixels, test.pixels))
             split = split_labels(labels, replace(config.split, test=0.0), rng)
-            split = replace(split, sides=np.where(test, np.uint8(Side.TEST), split.sides))
+            tested = len(test.pixels)
         for note in split.notes:
             emit(Warned("split", note))
-        opened.append(_Scene(scene, stack, labels, split))
+        opened.append(_Scene(scene, stack, labels, split, tested))
     return opened
 
 
@@ -215,7 +262,7 @@ def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
     legend = scenes[0].labels.legend
     found: set[int] = set()
     for scene in scenes:
-        found |= set(np.unique(scene.labels.codes[scene.split.sides == Side.TRAIN]).tolist())
+        found |= set(np.unique(scene.labels.codes[scene.on(Side.TRAIN)]).tolist())
     absent = [entry.name for entry in legend if entry.code not in found]
     if absent:
         emit(Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}."))
@@ -232,12 +279,15 @@ def _present(scenes: Sequence[_Scene], emit: Listener) -> Legend:
     return kept
 
 
-def _scaling(scenes: Sequence[_Scene], start: Bundle | None) -> list[BandStatistics]:
-    if start is not None:  # the weights know this scaling
-        return [scaling.statistics() for scaling in start.manifest.scaling]
-    return scene_statistics(
+def _features(
+    scenes: Sequence[_Scene], config: TrainConfig, start: Bundle | None
+) -> list[Features]:
+    if start is not None:  # the weights know these
+        return start.features
+    return scene_features(
         [scene.stack for scene in scenes],
-        [scene.split.sides == Side.TRAIN for scene in scenes],
+        [scene.labels.pixels[scene.on(Side.TRAIN)] for scene in scenes],
+        config.neighbourhoods,
     )
 
 
@@ -250,7 +300,7 @@ def _encoder(config: TrainConfig, start: Bundle | None, emit: Listener) -> Encod
 
 
 def _network_config(
-    stack: Stack,
+    features: Sequence[Features],
     classes: int,
     config: TrainConfig,
     encoder: Encoder | None,
@@ -259,7 +309,7 @@ def _network_config(
     if start is not None:
         return replace(start.manifest.network, classes=classes)
     return NetworkConfig(
-        bands=tuple(len(modality.bands) for modality in stack.modalities),
+        bands=tuple(f.count for f in features),
         classes=classes,
         size=config.size,
         patch=config.patch,
@@ -292,6 +342,33 @@ def _model(
     return model
 
 
+def _embeddings(
+    model: GuidedM3amba,
+    start: Bundle | None,
+    scenes: Sequence[_Scene],
+    patches: Patches,
+    features: Sequence[Features],
+    world: World,
+    emit: Listener,
+) -> Embeddings:
+    """Fixes the guide and returns its embeddings of all windows."""
+    guide = model.guide
+    assert guide is not None
+    if start is None:
+        stacks = [scene.stack for scene in scenes]
+        trained = [scene.labels.pixels[scene.on(Side.TRAIN)] for scene in scenes]
+        set_components(guide, principal_components(stacks, trained, features))
+    guide.requires_grad_(False)
+    places = [(scene.config, scene.stack) for scene in scenes]
+    file = cache_file(guide, places, features, patches.patch)
+    if not world.leads:
+        world.wait()
+    embeddings = embed(guide, patches, file, emit)
+    if world.leads:
+        world.wait()  # the others find them in the file
+    return embeddings
+
+
 def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:
     table = np.full(65536, UNLABELLED, np.int32)
     for index, entry in enumerate(legend):
@@ -299,32 +376,25 @@ def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:
     labelled = []
     for scene in scenes:
         classes = table[scene.labels.codes]
-        sides = scene.split.sides
-        labelled.append(
-            LabelledScene(
-                scene.stack,
-                _only(classes, sides == Side.TRAIN),
-                _only(classes, sides == Side.VALIDATION),
-            )
+        shape = (scene.labels.grid.shape[0], scene.labels.grid.shape[1])
+        known = classes != UNLABELLED
+        train, validation = (
+            Marks(shape, scene.labels.pixels[chosen], classes[chosen])
+            for chosen in (scene.on(side) & known for side in (Side.TRAIN, Side.VALIDATION))
         )
+        labelled.append(LabelledScene(scene.stack, train, validation))
     return labelled
 
 
-def _only(classes: NDArray[np.int32], where: NDArray[np.bool_]) -> NDArray[np.int32]:
-    return np.where(where, classes, np.int32(UNLABELLED))
-
-
 def _area(scene: _Scene) -> TrainingArea:
-    sides = scene.split.sides
-    return TrainingArea(scene.stack.grid, sides == Side.TRAIN, sides == Side.VALIDATION)
+    train, validation = (
+        scene.labels.spread(scene.on(side)) for side in (Side.TRAIN, Side.VALIDATION)
+    )
+    return TrainingArea(scene.stack.grid, train, validation)
 
 
 def _modalities(stack: Stack) -> tuple[TrainedModality, ...]:
     return tuple(TrainedModality(m.name, m.bands) for m in stack.modalities)
-
-
-def _to_scaling(statistics: BandStatistics) -> Scaling:
-    return Scaling(tuple(statistics.mean.tolist()), tuple(statistics.deviation.tolist()))
 
 
 def _resolution(stack: Stack) -> tuple[float, float]:
@@ -333,11 +403,12 @@ def _resolution(stack: Stack) -> tuple[float, float]:
 
 
 def _pixels(scenes: Sequence[_Scene]) -> dict[str, int]:
-    return {
-        side.name.lower(): sum(int((scene.split.sides == side).sum()) for scene in scenes)
+    counts = {
+        side.name.lower(): sum(int(scene.on(side).sum()) for scene in scenes)
         for side in Side
         if side is not Side.NONE
     }
+    return counts | {"test": counts["test"] + sum(scene.tested for scene in scenes)}
 
 
 def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str, ...]:
@@ -354,14 +425,16 @@ def _split_in_words(scenes: Sequence[_Scene], config: TrainConfig) -> tuple[str,
     return tuple(words)
 
 
-def _inputs(scenes: Sequence[SceneConfig]) -> dict[str, str]:
+def _inputs(scenes: Sequence[_Scene]) -> dict[str, str]:
     """Returns the fingerprint of each file, by scene, modality and name; folders stay private."""
     found: dict[str, str] = {}
     for n, scene in enumerate(scenes, 1):
-        files = [(m.name, file) for m in scene.modalities for file in m.files]
-        if scene.labels is not None:
-            files.append(("labels", scene.labels.path))
-        found |= {f"{n}/{role}/{file.name}": fingerprint(file) for role, file in files}
+        for modality in scene.stack.modalities:
+            for raster in modality.rasters:
+                found[f"{n}/{modality.name}/{raster.path.name}"] = raster_content(raster)
+        assert scene.config.labels is not None
+        path = scene.config.labels.path
+        found[f"{n}/labels/{path.name}"] = label_content(path, scene.labels)
     return found
 
 
@@ -386,7 +459,7 @@ def _digest(
     scenes: Sequence[_Scene],
 ) -> str:
     """Returns a name for all that a run's weights depend on, the machine left out."""
-    elsewhere = {"out", "device", "scan", "workers", "recompute", "licence"}
+    elsewhere = {"out", "device", "scan", "threads", "memory", "recompute", "licence"}
     what = {
         "config": {k: v for k, v in _settings(config).items() if k not in elsewhere},
         "network": asdict(network),
@@ -398,6 +471,6 @@ def _digest(
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for scene in scenes:
-        digest.update(scene.labels.codes.tobytes())
-        digest.update(scene.split.sides.tobytes())
+        for part in (scene.labels.pixels, scene.labels.codes, scene.split.sides):
+            digest.update(part.tobytes())
     return digest.hexdigest()

@@ -24,17 +24,20 @@ from m3amba_geo.learn.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from m3amba_geo.learn.embeddings import Embeddings
 from m3amba_geo.learn.objective import Objective, class_weights
-from m3amba_geo.learn.patches import UNLABELLED, Patches, Window
+from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
 from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
 
-_FEWEST_STEPS = 800  # below, a small scene has not converged
+_FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _WARM_UP = 0.05  # of all steps
+_TEACHES = 0.4  # of all steps are done before averaged weights teach
+_SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
 
@@ -65,6 +68,7 @@ def fit(
     run: str,
     checkpoint: Path,
     resume: bool,
+    embeddings: Embeddings | None = None,
     world: World = ALONE,
 ) -> Fitted:
     """Trains a model and returns the best weights; the model itself ends at the last ones.
@@ -78,6 +82,7 @@ def fit(
         run: Digest of data and settings, kept in the checkpoint.
         checkpoint: File of the unfinished run; it is removed by the caller.
         resume: Whether to go on from it.
+        embeddings: Image embeddings of all windows; None where the guide is trained, or none.
         world: The processes that make this run together.
 
     Raises:
@@ -85,7 +90,9 @@ def fit(
         UsageError: The processes do not make the same run.
         ProcessLostError: Another process has ended.
     """
-    return _Run(model, patches, config, device, emit, run, checkpoint, world).fit(resume)
+    return _Run(model, patches, config, device, emit, run, checkpoint, embeddings, world).fit(
+        resume
+    )
 
 
 class _Run:
@@ -98,9 +105,11 @@ class _Run:
         emit: Listener,
         run: str,
         checkpoint: Path,
-        world: World = ALONE,
+        embeddings: Embeddings | None,
+        world: World,
     ) -> None:
-        self.model, self.patches, self.config, self.world = model, patches, config, world
+        self.model, self.patches, self.config = model, patches, config
+        self.embeddings, self.world = embeddings, world
         self.part = world.part(config.batch)
         if world.size > 1:
             model.network.take_part(config.batch, self.part)
@@ -122,6 +131,7 @@ class _Run:
             class_weights(_pixels(patches, model.network.config.classes), config.class_balance),
             config.supervised,
             config.unsupervised,
+            config.self_training,
         ).to(device)
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)
@@ -165,16 +175,45 @@ class _Run:
     def _gradients(self, step: int) -> Tensor:
         # Seeded by the step, so that a run that is taken up drops the same paths.
         torch.manual_seed(self.config.seed * 1_000_003 + step)
-        self.model.train()
         batch = self.patches.batch(step, self.config, self.part)
+        embeddings = self._known(batch)
+        batch = self._taught(batch.to(self.device), step)
         counts = self.world.sum(batch.counts())
-        batch = batch.to(self.device)
+        self.model.train()
         with autocast(self.device, self.precision):
-            logits, fused = self.model(batch.patches)
+            logits, fused = self.model(batch.patches, embeddings)
         loss = self.objective(logits, fused, batch, counts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         return self.world.sum_gradients(loss, self.parameters.values())
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch, step: int) -> Batch:
+        """Returns the batch with what the averaged weights are sure of, once they are worth it.
+
+        They see the patches undisturbed (mean teacher: Tarvainen and Valpola 2017; the threshold:
+        Sohn et al. 2020).
+        """
+        if self.config.self_training == 0 or step < _TEACHES * self.steps:
+            return batch
+        shares, classes = self._shares(self.average, replace(batch, patches=batch.clean)).max(1)
+        sure = (shares > _SURE) & batch.valid & (batch.classes == UNLABELLED)
+        return replace(batch, taught=torch.where(sure, classes, UNLABELLED))
+
+    def _shares(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Returns the probabilities `(B, Q, P, P)` by other weights than the model's own."""
+        self.model.eval()
+        inputs = (batch.patches, self._known(batch))
+        with autocast(self.device, self.precision):
+            _, fused = torch.func.functional_call(self.model, dict(weights), inputs)
+        shares: Tensor = fused.float().softmax(1)
+        return shares
+
+    def _known(self, batch: Batch) -> list[Tensor] | None:
+        """Returns the image embeddings of a batch, where they were made beforehand."""
+        if self.embeddings is None:
+            return None
+        return [embedding.to(self.device) for embedding in self.embeddings.of(batch)]
 
     def _validate(self) -> None:
         if not self.windows:  # nothing to choose by: the latest is kept
@@ -198,30 +237,23 @@ class _Run:
         self, weights: Mapping[str, Tensor], windows: Sequence[Window]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns true and predicted class of each validation pixel in the windows, once each."""
-        self.model.eval()
         scenes = self.patches.scenes
         blend = torch.from_numpy(blend_weights(self.patches.patch)).to(self.device)
         windows = windows[self.world.part(len(windows))]
-        # Row of each validation pixel in `votes`, scene after scene.
-        rows, count = [], 0
-        for scene in scenes:
-            wanted = scene.validation != UNLABELLED
-            index = np.full(wanted.shape, -1, np.int64)
-            index[wanted] = np.arange(count, count := count + int(wanted.sum()))
-            rows.append(index)
+        # Rows of validation pixels in `votes` lie scene after scene.
+        *firsts, count = np.cumsum([0, *(len(scene.validation.pixels) for scene in scenes)])
         votes = np.zeros((count, self.model.network.config.classes))
-        truth = np.concatenate([s.validation[s.validation != UNLABELLED] for s in scenes])
+        truth = np.concatenate([scene.validation.values for scene in scenes])
         first = 0
         for batch in self.patches.validation_batches(windows, self.config.batch):
-            here = batch.to(self.device)
-            with autocast(self.device, self.precision):
-                _, fused = torch.func.functional_call(self.model, dict(weights), (here.patches,))
-            shares = (fused.float().softmax(1) * blend).permute(0, 2, 3, 1).cpu().numpy()
+            found = self._shares(weights, batch.to(self.device)) * blend
+            shares = found.permute(0, 2, 3, 1).cpu().numpy()
             for place, share in enumerate(shares):  # (P, P, Q)
                 window = windows[first + place]
                 classes = batch.classes[place].numpy()
                 ys, xs = np.nonzero(classes != UNLABELLED)
-                row = rows[window.scene][window.top + ys, window.left + xs]
+                marks = scenes[window.scene].validation
+                row = firsts[window.scene] + marks.places(window.top + ys, window.left + xs)
                 votes[row] += share[ys, xs]
             first += len(shares)
         self.world.sum(torch.from_numpy(votes))
@@ -260,7 +292,7 @@ class _Run:
         seconds = 0.0
         for _ in range(_REHEARSALS):
             started = time.monotonic()
-            self._gradients(self.position.step)
+            self._gradients(self.steps - 1)  # the last ones take longest
             seconds = time.monotonic() - started
         minutes = math.ceil(seconds * (self.steps - self.position.step) / 60)
         memory = psutil.Process().memory_info().rss / 2**30
@@ -317,7 +349,7 @@ def total_steps(cells: int, config: TrainConfig) -> int:
 def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:
     counts = np.zeros(classes, np.int64)
     for scene in patches.scenes:
-        counts += np.bincount(scene.train[scene.train != UNLABELLED], minlength=classes)
+        counts += np.bincount(scene.train.values, minlength=classes)
     return counts
 
 

@@ -1,4 +1,7 @@
-"""What training minimises: `lambda_1 L_sup + lambda_2 L_unsup` (network.md, section 6)."""
+"""What training minimises: `lambda_1 L_sup + lambda_2 L_unsup` (network.md, section 6).
+
+To these comes a term that is not in the paper: cross-entropy on pixels that a teacher is sure of.
+"""
 
 from collections.abc import Sequence
 
@@ -15,15 +18,23 @@ class Objective(nn.Module):
     """Cross-entropy of every head on labelled pixels, cosine agreement of heads on all valid ones.
 
     The cosine term needs no labels: it holds each modality's logits to the direction of the
-    fused ones wherever the rasters are valid.
+    fused ones wherever the rasters are valid. What a teacher is sure of counts like labels, but
+    for the weights of classes: these make up for the labels' numbers, not for the scene's.
     """
 
-    def __init__(self, class_weights: Tensor, supervised: float, unsupervised: float) -> None:
+    def __init__(
+        self,
+        class_weights: Tensor,
+        supervised: float,
+        unsupervised: float,
+        self_training: float,
+    ) -> None:
         super().__init__()
         self.class_weights: Tensor
         self.register_buffer("class_weights", class_weights)
         self.supervised = supervised
         self.unsupervised = unsupervised
+        self.self_training = self_training
 
     def forward(
         self,
@@ -41,25 +52,25 @@ class Objective(nn.Module):
             counts: `Batch.counts` of a larger batch that this one is a part of: the losses of the
                 parts sum up to that of the whole, however labels are spread over them.
         """
-        labelled, valid = (batch.counts() if counts is None else counts).clamp(min=1)
+        labelled, valid, taught = (batch.counts() if counts is None else counts).clamp(min=1)
         weights = batch.valid / valid  # (B, P, P)
         fused = fused.float()
-        loss = self.supervised * self._cross_entropy(fused, batch.classes, labelled)
-        for modality in logits:
-            modality = modality.float()
-            distance = 1 - F.cosine_similarity(modality, fused, dim=1)  # (B, P, P)
-            entropy = self._cross_entropy(modality, batch.classes, labelled)
-            loss = loss + self.supervised * entropy
+        heads = [fused, *(modality.float() for modality in logits)]
+        loss = fused.new_zeros(())
+        for head in heads:
+            # Divided by the number of labelled pixels, not by their weights: a batch that holds
+            # frequent classes only must not count as much as one with rare ones.
+            entropy = _cross_entropy(head, batch.classes, self.class_weights) / labelled
+            agreement = _cross_entropy(head, batch.taught) / taught
+            loss = loss + self.supervised * entropy + self.self_training * agreement
+        for head in heads[1:]:
+            distance = 1 - F.cosine_similarity(head, fused, dim=1)  # (B, P, P)
             loss = loss + self.unsupervised * (distance * weights).sum()
         return loss
 
-    def _cross_entropy(self, logits: Tensor, classes: Tensor, labelled: Tensor) -> Tensor:
-        losses = F.cross_entropy(
-            logits, classes, self.class_weights, ignore_index=UNLABELLED, reduction="none"
-        )  # (B, P, P)
-        # Divided by the number of labelled pixels, not by their weights: a batch that holds
-        # frequent classes only must not count as much as one with rare ones.
-        return losses.sum() / labelled
+
+def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
+    return F.cross_entropy(logits, classes, weights, ignore_index=UNLABELLED, reduction="sum")
 
 
 def class_weights(pixels: NDArray[np.int64], balance: float) -> Tensor:

@@ -5,6 +5,7 @@ Letters: P patch side, C_n bands of modality n.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.cache import Cached
+from m3amba_geo.geo.features import Features, read_features
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.raster import Mask, Pixels
-from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.geo.windows import starts
 
 CELL = 8  # pixels; as the published training stride
@@ -30,43 +33,16 @@ class LabelledScene:
 
     Attributes:
         stack: The rasters.
-        train: `(H, W)` int32 class index of training pixels, `UNLABELLED` elsewhere.
+        train: Class index of training pixels.
         validation: The same for validation pixels.
     """
 
     stack: Stack
-    train: NDArray[np.int32]
-    validation: NDArray[np.int32]
+    train: Marks[np.int32]
+    validation: Marks[np.int32]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Patches for one step.
-
-    Attributes:
-        patches: For each modality `(B, C_n, P, P)` float32, scaled, 0 where invalid.
-        classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
-        valid: `(B, P, P)` bool, where every modality is valid.
-    """
-
-    patches: list[Tensor]
-    classes: Tensor
-    valid: Tensor
-
-    def counts(self) -> Tensor:
-        """Returns `(2,)` int64: labelled pixels, valid pixels."""
-        return torch.stack([(self.classes != UNLABELLED).sum(), self.valid.sum()])
-
-    def to(self, device: torch.device) -> "Batch":
-        """Returns the batch on a device."""
-        return Batch(
-            [patch.to(device) for patch in self.patches],
-            self.classes.to(device),
-            self.valid.to(device),
-        )
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Window:
     """Top left pixel of a patch in one of the scenes; it may lie outside the raster."""
 
@@ -75,19 +51,83 @@ class Window:
     left: int
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Patches for one step.
+
+    Attributes:
+        windows: Where they were cut, `B` of them.
+        patches: For each modality `(B, C_n, P, P)` float32 features, 0 where invalid.
+        clean: The same before they were disturbed; turned alike.
+        classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
+        valid: `(B, P, P)` bool, where every modality is valid.
+        taught: `(B, P, P)` int64 class index that a teacher is sure of, on unlabelled pixels;
+            `UNLABELLED` elsewhere.
+    """
+
+    windows: list[Window]
+    patches: list[Tensor]
+    clean: list[Tensor]
+    classes: Tensor
+    valid: Tensor
+    taught: Tensor
+
+    def counts(self) -> Tensor:
+        """Returns `(3,)` int64: labelled pixels, valid pixels, taught pixels."""
+        known = [labels != UNLABELLED for labels in (self.classes, self.taught)]
+        return torch.stack([known[0].sum(), self.valid.sum(), known[1].sum()])
+
+    def to(self, device: torch.device) -> "Batch":
+        """Returns the batch on a device."""
+        return Batch(
+            self.windows,
+            [patch.to(device) for patch in self.patches],
+            [patch.to(device) for patch in self.clean],
+            self.classes.to(device),
+            self.valid.to(device),
+            self.taught.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class _Patch:
+    window: Window
+    pixels: list[Pixels]
+    clean: list[Pixels]
+    classes: NDArray[np.int32]
+    valid: list[Mask]
+
+
 class Patches:
     """All patches there are to train on, one a labelled cell of the scenes.
 
     A cell is a square of `CELL` pixels with a training pixel in it; every epoch visits each cell
     once, in a window placed at random around it.
+
+    Args:
+        scenes: Where they lie.
+        features: What the network sees of each modality.
+        patch: Side of a patch.
+        step: Windows begin at multiples of so many pixels: more than 1, such as `CELL`, makes
+            those that training may see few enough to be counted.
+        cache: Bytes of features that may be kept.
     """
 
     def __init__(
-        self, scenes: Sequence[LabelledScene], statistics: Sequence[BandStatistics], patch: int
+        self,
+        scenes: Sequence[LabelledScene],
+        features: Sequence[Features],
+        patch: int,
+        step: int = 1,
+        cache: int = 1 << 30,
     ) -> None:
         self.scenes = scenes
-        self.statistics = statistics
+        self._read = [
+            Cached(partial(read_features, scene.stack, features), cache // len(scenes))
+            for scene in scenes
+        ]
         self.patch = patch
+        self.step = step
         self.cells = np.concatenate([_cells(n, s.train) for n, s in enumerate(scenes)])  # (n, 3)
 
     def __len__(self) -> int:
@@ -101,22 +141,33 @@ class Patches:
         again sees what it would have seen, and so do several processes that share a batch.
         """
         numbers = range(step * config.batch, (step + 1) * config.batch)[part]
-        return self._stack([self._visit(number, config) for number in numbers])
+        return _batch([self._visit(number, config) for number in numbers])
+
+    def training_windows(self) -> set[Window]:
+        """Returns every window that `batch` may come to."""
+        return {
+            Window(int(cell[0]), int(top), int(left))
+            for cell in self.cells
+            for tops, lefts in [self._starts(cell)]
+            for top in tops
+            for left in lefts
+        }
+
+    def patch_at(self, window: Window) -> list[Pixels]:
+        """Returns the patch in a window, for each modality `(C_n, P, P)`, unchanged."""
+        return self._cut(window, self.scenes[window.scene].train).pixels
 
     def validation_windows(self, rng: np.random.Generator, most: int | None) -> list[Window]:
         """Returns windows that cover the validation pixels, at most `most` of them at random."""
         windows = []
         for n, scene in enumerate(self.scenes):
-            wanted = scene.validation != UNLABELLED
-            rows, columns = (starts(side, self.patch, self.patch // 2) for side in wanted.shape)
-            for top in rows:
-                strip = wanted[top : top + self.patch]
-                if strip.any():
-                    windows += [
-                        Window(n, int(top), int(left))
-                        for left in columns
-                        if strip[:, left : left + self.patch].any()
-                    ]
+            shape = scene.validation.shape
+            tops, lefts = (starts(side, self.patch, self.patch // 2) for side in shape)
+            for top in tops:
+                _, columns = scene.validation.lines(int(top), self.patch)
+                columns.sort()
+                first, last = np.searchsorted(columns, [lefts, lefts + self.patch])
+                windows += [Window(n, int(top), int(left)) for left in lefts[first < last]]
         if most is not None and len(windows) > most:
             kept = rng.choice(len(windows), most, replace=False)
             windows = [windows[i] for i in sorted(kept)]
@@ -125,71 +176,77 @@ class Patches:
     def validation_batches(self, windows: Sequence[Window], size: int) -> Iterator[Batch]:
         """Yields the windows' patches, unchanged, with the classes of validation pixels."""
         for first in range(0, len(windows), size):
-            yield self._stack(
-                [
-                    self._cut(w, self.scenes[w.scene].validation)
-                    for w in windows[first : first + size]
-                ]
-            )
+            some = windows[first : first + size]
+            yield _batch([self._cut(w, self.scenes[w.scene].validation) for w in some])
 
-    def _visit(
-        self, number: int, config: TrainConfig
-    ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
+    def _starts(self, cell: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Returns the tops and the lefts of the windows that hold a cell."""
+        scene, *corner = (int(value) for value in cell)
+        shape = self.scenes[scene].train.shape
+        return [
+            _around(start, side, self.patch, self.step)
+            for start, side in zip(corner, shape, strict=True)
+        ]
+
+    def _random_window(self, cell: NDArray[np.int64], rng: np.random.Generator) -> Window:
+        top, left = (int(s[rng.integers(len(s))]) for s in self._starts(cell))
+        return Window(int(cell[0]), top, left)
+
+    def _visit(self, number: int, config: TrainConfig) -> _Patch:
         epoch, place = divmod(number, len(self.cells))
         order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self.cells))
         rng = np.random.default_rng([config.seed, 2, number])
-        scene, row, column = (int(value) for value in self.cells[order[place]])
-        shape = self.scenes[scene].train.shape
-        top, left = (
-            _placed(start, side, self.patch, rng)
-            for start, side in zip((row, column), shape, strict=True)
-        )
-        patches, classes, valid = self._cut(Window(scene, top, left), self.scenes[scene].train)
+        window = self._random_window(self.cells[order[place]], rng)
+        cut = self._cut(window, self.scenes[window.scene].train)
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        patches = [_turned(p, turns, mirrored) for p in patches]
-        valid = [_turned(v, turns, mirrored) for v in valid]
+        clean = [_turned(p, turns, mirrored) for p in cut.pixels]
+        valid = [_turned(v, turns, mirrored) for v in cut.valid]
         # What is invalid stays 0, as it is when a map is made.
-        patches = [disturb(p, rng, config) * v for p, v in zip(patches, valid, strict=True)]
-        return (
-            silence_modality(patches, rng, config.modality_dropout),
-            _turned(classes, turns, mirrored),
+        pixels = [disturb(p, rng, config) * v for p, v in zip(clean, valid, strict=True)]
+        return _Patch(
+            window,
+            silence_modality(pixels, rng, config.modality_dropout),
+            clean,
+            _turned(cut.classes, turns, mirrored),
             valid,
         )
 
-    def _cut(
-        self, window: Window, classes: NDArray[np.int32]
-    ) -> tuple[list[Pixels], NDArray[np.int32], list[Mask]]:
+    def _cut(self, window: Window, classes: Marks[np.int32]) -> _Patch:
         side = self.patch
-        stack = self.scenes[window.scene].stack
-        pixels, valid = stack.read_cached(window.top, window.left, side, side)
-        patches = [s.scale(p, v) for s, p, v in zip(self.statistics, pixels, valid, strict=True)]
-        cut = np.full((side, side), UNLABELLED, np.int32)
-        part = classes[window.top : window.top + side, window.left : window.left + side]
-        cut[: part.shape[0], : part.shape[1]] = part
+        pixels, valid = self._read[window.scene](window.top, window.left, side, side)
+        cut = classes.window(window.top, window.left, side, side, UNLABELLED)
         cut[~valid_in_all(valid)] = UNLABELLED
-        return patches, cut, valid
-
-    @staticmethod
-    def _stack(parts: Sequence[tuple[list[Pixels], NDArray[np.int32], list[Mask]]]) -> Batch:
-        modalities = zip(*(patches for patches, _, _ in parts), strict=True)
-        return Batch(
-            [torch.from_numpy(np.stack(same)) for same in modalities],
-            torch.from_numpy(np.stack([classes for _, classes, _ in parts]).astype(np.int64)),
-            torch.from_numpy(np.stack([valid_in_all(valid) for _, _, valid in parts])),
-        )
+        return _Patch(window, pixels, pixels, cut, valid)
 
 
-def _cells(scene: int, classes: NDArray[np.int32]) -> NDArray[np.int64]:
+def _batch(patches: Sequence[_Patch]) -> Batch:
+    classes = torch.from_numpy(np.stack([p.classes for p in patches]).astype(np.int64))
+    return Batch(
+        [p.window for p in patches],
+        _stacked([p.pixels for p in patches]),
+        _stacked([p.clean for p in patches]),
+        classes,
+        torch.from_numpy(np.stack([valid_in_all(p.valid) for p in patches])),
+        torch.full_like(classes, UNLABELLED),
+    )
+
+
+def _stacked(patches: Sequence[list[Pixels]]) -> list[Tensor]:
+    """Returns, for each modality, `(B, C_n, P, P)`."""
+    return [torch.from_numpy(np.stack(same)) for same in zip(*patches, strict=True)]
+
+
+def _cells(scene: int, classes: Marks[np.int32]) -> NDArray[np.int64]:
     """Returns `(n, 3)`: scene, top and left pixel of each cell with a training pixel."""
-    rows, columns = np.nonzero(classes != UNLABELLED)
+    rows, columns = np.divmod(classes.pixels, classes.shape[1])
     cells = np.unique(np.stack([rows // CELL, columns // CELL], 1), axis=0) * CELL
     return np.insert(cells, 0, scene, axis=1)
 
 
-def _placed(cell: int, side: int, patch: int, rng: np.random.Generator) -> int:
-    """Returns a random start of a window that holds the cell and, if it can, lies inside."""
-    start = int(rng.integers(cell + CELL - patch, cell + 1))
-    return min(max(start, 0), max(side - patch, 0))
+def _around(cell: int, side: int, patch: int, step: int) -> NDArray[np.int64]:
+    """Returns the starts of windows that hold the cell and, if they can, lie inside."""
+    first = -((patch - CELL - cell) // step) * step
+    return np.arange(first, cell + 1, step).clip(0, max(side - patch, 0))
 
 
 def _turned(array: NDArray[Number], turns: int, mirrored: bool) -> NDArray[Number]:

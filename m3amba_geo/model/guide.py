@@ -1,4 +1,4 @@
-"""The semantic guide: trained linear embeddings around a frozen CLIP image encoder.
+"""The semantic guide: linear embeddings, trained or fixed, around a frozen CLIP image encoder.
 
 Paper, section 3.2; `network.md`, section 1. Letters: `B` batch, `N` modalities, `C_n` bands of
 modality n, `P` patch side, `F` width of the image embedding. The adapters from `F` back to bands
@@ -86,7 +86,7 @@ class Encoder:
 
 
 class ClipGuide(nn.Module):
-    """Image embeddings of all modalities; only the linear embeddings `C_n -> 3` are trained.
+    """Image embeddings of all modalities; nothing but linear embeddings `C_n -> 3` is trained.
 
     The encoder moves along with `.to(device)`, but is in neither `parameters()` nor
     `state_dict()`, and `train()` leaves it in evaluation mode.

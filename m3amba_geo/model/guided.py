@@ -16,8 +16,20 @@ class GuidedM3amba(nn.Module):
         self.network = network
         self.guide = guide
 
-    def forward(self, patches: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """For each modality `(B, C_n, P, P)` -> logits of each `(B, Q, P, P)`, and the fused."""
-        embeddings = None if self.guide is None else self.guide(patches)
+    def forward(
+        self, patches: Sequence[Tensor], embeddings: Sequence[Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Classifies every pixel of a batch of patches.
+
+        Args:
+            patches: For each modality `(B, C_n, P, P)`, scaled.
+            embeddings: For each modality `(B, F)`, where they are known already; else the guide,
+                if there is one, makes them of the patches.
+
+        Returns:
+            For each modality logits `(B, Q, P, P)`, and the fused logits `(B, Q, P, P)`.
+        """
+        if embeddings is None and self.guide is not None:
+            embeddings = self.guide(patches)
         logits: tuple[list[Tensor], Tensor] = self.network(patches, embeddings)
         return logits

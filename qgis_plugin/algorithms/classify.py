@@ -82,7 +82,12 @@ class Classify(BackendAlgorithm):
                 1,
             ),
             ("BATCH", tr("Windows a step"), tr("Fewer need less memory."), 1),
-            ("MEMORY", tr("Working memory (MiB)"), tr("For pixels; 512 if left out."), 16),
+            (
+                "MEMORY",
+                tr("Working memory (MiB)"),
+                tr("For pixels; by free memory if left out."),
+                16,
+            ),
         ):
             self.add(
                 QgsProcessingParameterNumber(name, description, optional=True, minValue=least),

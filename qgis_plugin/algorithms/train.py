@@ -20,7 +20,7 @@ from .labels import label_arguments, label_problem
 from .layers import raster_arguments, raster_problem
 
 OPTIONS = (
-    "SIZE", "GUIDE", "GUIDE_WEIGHTS", "EPOCHS", "BATCH", "PATCH", "SEED", "SPLIT",
+    "SIZE", "GUIDE", "GUIDE_WEIGHTS", "EMBEDDING", "EPOCHS", "BATCH", "PATCH", "SEED", "SPLIT",
     "VALIDATION_SHARE", "TEST_SHARE", "GAP", "ALL_TOUCHED", "RESAMPLING", "INIT", "RESUME",
     "DEVICE",
 )  # fmt: skip
@@ -136,6 +136,17 @@ class Train(BackendAlgorithm):
             advanced=True,
         )
         self._file("GUIDE_WEIGHTS", tr("Weights of the guide"), "safetensors")
+        self.add_choice(
+            "EMBEDDING",
+            tr("Image for the guide"),
+            ["learned", "pca"],
+            tr(
+                "How bands become the image that the guide sees: learned with the network, or pca, "
+                "principal components: each place is then encoded once, and kept for the next "
+                "training."
+            ),
+            advanced=True,
+        )
         self._file("INIT", tr("Model to start from"), "m3amba")
 
     def _file(self, name, description, extension):

@@ -160,8 +160,8 @@
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
-      <source>For pixels; 512 if left out.</source>
-      <translation>Pour les pixels ; 512 si vide.</translation>
+      <source>For pixels; by free memory if left out.</source>
+      <translation>Pour les pixels ; selon la mémoire libre si vide.</translation>
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
@@ -597,6 +597,16 @@
       <location filename="../algorithms/train.py" />
       <source>Image encoder that guides the fusion: auto uses its weights if they are on this machine, clip may download them, none works without.</source>
       <translation>Encodeur d'images qui guide la fusion : auto prend ses poids s'ils sont sur cette machine, clip peut les télécharger, none s'en passe.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/train.py" />
+      <source>Image for the guide</source>
+      <translation>Image pour le guide</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/train.py" />
+      <source>How bands become the image that the guide sees: learned with the network, or pca, principal components: each place is then encoded once, and kept for the next training.</source>
+      <translation>Comment les bandes deviennent l'image que voit le guide : learned l'apprend avec le réseau, pca prend les composantes principales : chaque endroit n'est alors encodé qu'une fois, et gardé pour le prochain entraînement.</translation>
     </message>
     <message>
       <location filename="../algorithms/train.py" />

@@ -82,7 +82,8 @@ def test_options_agree_with_the_settings(name, option):
         assert get_origin(hint) is Literal
         assert tuple(option.type.choices) == get_args(hint)
     if default is not None and default is not False:
-        assert option.usual == str(default)
+        said = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        assert option.usual == said
 
 
 def resolve(key):

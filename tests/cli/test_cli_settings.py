@@ -132,7 +132,7 @@ def test_toml_names_the_rasters_and_options_override(jobs, toml):
     assert (scene.labels.path, scene.labels.field) == (Path("other.gpkg"), "class")
     assert scene.labels.all_touched is True
     assert (scene.grid, scene.resampling) == (folder / "dem.tif", "nearest")
-    assert (config.size, config.seed, config.workers) == ("base", 0, 2)
+    assert (config.size, config.seed, config.threads) == ("base", 0, 2)
     assert (config.split.by, config.split.gap, config.guide.mode) == ("none", 0, "none")
     assert jobs.train.keywords == {
         "resume": True, "init": Path("old.m3amba"), "overwrite": False,

@@ -74,7 +74,7 @@ def train_on(scene, out, emit=ignore, **options):
         epochs=1,
         patch=16,
         batch=4,
-        workers=1,
+        threads=1,
         split=SplitConfig(validation=0.25, test=0.25, gap=4),
         guide=GuideConfig(mode="none"),
     )

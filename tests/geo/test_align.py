@@ -21,6 +21,7 @@ from m3amba_geo.errors import (
 from m3amba_geo.events import Note, Warned, ignore
 from m3amba_geo.geo.align import TrainedModality, open_stack
 from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.cache import Cached
 from tests.conftest import CRS, HEIGHT, TRANSFORM, WIDTH, write_raster
 
 ROWS, COLUMNS = 300, 600  # larger than blocks of the cache and of a warp
@@ -56,7 +57,7 @@ def large(tmp_path_factory):
     write_raster(folder / "b.tif", second, transform=TRANSFORM @ Affine.scale(2), nodata=0)
     write_raster(folder / "c.tif", third, crs="EPSG:4326", transform=degrees)
     configured = scene(*(folder / f"{name}.tif" for name in "abc"))
-    with open_stack(configured, ignore, cache_bytes=4 * 128 * 128 * 4 * 3) as stack:
+    with open_stack(configured, ignore) as stack:
         yield stack
 
 
@@ -64,6 +65,12 @@ def large(tmp_path_factory):
 def everything(large):
     """The stack's whole content, with a margin around it."""
     return large.read(-MARGIN, -MARGIN, ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN)
+
+
+@pytest.fixture(scope="module")
+def cached(large):
+    """The stack, read through a cache of three blocks."""
+    return Cached(large.read, most=3 * 128 * 128 * (4 * 4 + 3))
 
 
 def assert_same(one, other):
@@ -84,7 +91,7 @@ def stretches(length):
 @given(stretches(ROWS), stretches(COLUMNS))
 @settings(max_examples=25, deadline=None)
 def test_a_window_is_a_part_of_the_whole_and_so_is_a_cached_one(
-    large, everything, vertical, horizontal
+    large, cached, everything, vertical, horizontal
 ):
     """What a pixel holds depends neither on the window nor on the way of reading."""
     (top, height), (left, width) = vertical, horizontal
@@ -93,7 +100,7 @@ def test_a_window_is_a_part_of_the_whole_and_so_is_a_cached_one(
     pixels, valid = everything
     part = [p[:, rows, columns] for p in pixels], [v[rows, columns] for v in valid]
     assert_same(large.read(top, left, height, width), part)
-    assert_same(large.read_cached(top, left, height, width), part)
+    assert_same(cached(top, left, height, width), part)
 
 
 def test_beyond_the_edge_nothing_is_valid(large):

@@ -66,6 +66,17 @@ def read(path: Path, grid: GeoBox = GRID, **options: object) -> tuple[Labels, li
     return read_labels(config, grid, read_legend([config]), events.append), events
 
 
+def dense(labels: Labels) -> np.ndarray:
+    assert (np.diff(labels.pixels) > 0).all()
+    assert labels.codes.all()
+    assert labels.groups.all()
+    return labels.spread(labels.codes)
+
+
+def dense_groups(labels: Labels) -> np.ndarray:
+    return labels.spread(labels.groups)
+
+
 def codes_of(events: list[Event]) -> list[str]:
     return [event.code for event in events if isinstance(event, Warned)]
 
@@ -114,10 +125,10 @@ def test_pixels_match_an_independent_rasterisation(
         unclear |= shapely.distance(shape.boundary, centers) < 0.01 * pixel
     assert unclear.sum() < 10
     assert (expected > 0).sum() > 400
-    np.testing.assert_array_equal(labels.codes[~unclear], expected[~unclear])
+    np.testing.assert_array_equal(dense(labels)[~unclear], expected[~unclear])
     assert labels.codes.dtype == np.uint16
     assert labels.groups.dtype == np.uint32
-    np.testing.assert_array_equal(labels.groups > 0, labels.codes > 0)
+    np.testing.assert_array_equal(dense_groups(labels) > 0, dense(labels) > 0)
     assert labels.kind == "polygons"
 
 
@@ -127,7 +138,7 @@ def test_no_crs_takes_the_pixel_space(tmp_path: Path) -> None:
     labels, _ = read(path, NO_CRS)
     expected = np.zeros((60, 80), int)
     expected[3:6, 2:5], expected[10:12, 10:12] = 1, 2
-    np.testing.assert_array_equal(labels.codes, expected)
+    np.testing.assert_array_equal(dense(labels), expected)
 
 
 @pytest.mark.parametrize("file", ["a.gpkg", "a.shp", "a.geojson", "a.fgb", "a.gml"])
@@ -139,9 +150,9 @@ def test_any_format(tmp_path: Path, file: str) -> None:
         kind=["b", "a"],
     )
     labels, events = read(path)
-    assert labels.codes[4, 3] == 2
-    assert labels.codes[10, 10] == 1
-    assert (labels.codes > 0).sum() == 13
+    assert dense(labels)[4, 3] == 2
+    assert dense(labels)[10, 10] == 1
+    assert (dense(labels) > 0).sum() == 13
     assert codes_of(events) == []
 
 
@@ -149,15 +160,15 @@ def test_points_and_lines(tmp_path: Path) -> None:
     points = [shapely.Point(*at(GRID, 7.2, 8.9), 120.0), shapely.Point(*at(GRID, 9.9, 0.1), 3.0)]
     labels, _ = read(write(tmp_path / "points.gpkg", points, kind=["a", "b"]))
     assert labels.kind == "points"
-    assert np.argwhere(labels.codes).tolist() == [[0, 9], [8, 7]]
+    assert np.argwhere(dense(labels)).tolist() == [[0, 9], [8, 7]]
 
     line = shapely.MultiLineString([[at(GRID, 1.5, 1.5), at(GRID, 5.5, 5.6)]])
     far = shapely.LineString([at(GRID, 20.5, 3.5), at(GRID, 24.5, 3.5)])
     labels, _ = read(write(tmp_path / "lines.gpkg", [line, far], kind=["a", "b"]))
     assert labels.kind == "lines"
-    assert np.argwhere(labels.codes == 2).tolist() == [[3, c] for c in range(20, 25)]
+    assert np.argwhere(dense(labels) == 2).tolist() == [[3, c] for c in range(20, 25)]
     passed = [[r, c] for r in range(60) for c in range(80) if line.crosses(box(c, r, c + 1, r + 1))]
-    assert np.argwhere(labels.codes == 1).tolist() == passed
+    assert np.argwhere(dense(labels) == 1).tolist() == passed
 
 
 def test_mixed_kinds_are_told(tmp_path: Path) -> None:
@@ -175,25 +186,25 @@ def test_mixed_kinds_are_told(tmp_path: Path) -> None:
     assert any(
         "mixes 1 points, 1 lines, 3 polygons" in e.message for e in events if isinstance(e, Note)
     )
-    assert labels.codes[1, 1] == 0  # polygon of 1, point of 3
+    assert dense(labels)[1, 1] == 0  # polygon of 1, point of 3
     assert "labels-overlap" in codes_of(events)
-    assert labels.codes[10, 10:13].tolist() == [2, 2, 2]
-    assert labels.codes[30, 30] == labels.codes[21, 21] == 2
-    assert labels.groups[30, 30] == labels.groups[21, 21]
+    assert dense(labels)[10, 10:13].tolist() == [2, 2, 2]
+    assert dense(labels)[30, 30] == dense(labels)[21, 21] == 2
+    assert dense_groups(labels)[30, 30] == dense_groups(labels)[21, 21]
 
 
 def test_all_touched(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", [box(2.6, 3.6, 5.4, 6.4), box(20, 20, 22, 22)], kind=[1, 2])
-    assert (read(path)[0].codes == 1).sum() == 4
-    assert (read(path, all_touched=True)[0].codes == 1).sum() == 16
+    assert (dense(read(path)[0]) == 1).sum() == 4
+    assert (dense(read(path, all_touched=True)[0]) == 1).sum() == 16
 
 
 def test_overlaps_of_classes_stay_unlabelled(tmp_path: Path) -> None:
     shapes = [box(0, 0, 4, 4), box(2, 0, 6, 4), box(2, 0, 6, 4), box(0, 0, 4, 4), box(1, 6, 3, 8)]
     labels, events = read(write(tmp_path / "a.gpkg", shapes, kind=[7, 8, 9, 7, 7]))
-    assert (labels.codes[:4, :2] == 7).all()
-    assert not labels.codes[:4, 2:6].any()
-    assert not labels.groups[:4, 2:6].any()
+    assert (dense(labels)[:4, :2] == 7).all()
+    assert not dense(labels)[:4, 2:6].any()
+    assert not dense_groups(labels)[:4, 2:6].any()
     [warning] = [e for e in events if isinstance(e, Warned) and e.code == "labels-overlap"]
     assert warning.message.startswith("16 pixels")
 
@@ -212,8 +223,8 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     messages = [e.message for e in events if isinstance(e, Warned)]
     assert messages[0].startswith("3 of 8 features")
     assert "--all-touched" in messages[3]
-    assert 40 <= (labels.codes[30:40, 30:40] == 1).sum() <= 60
-    assert not labels.codes[5:8, 5:8].any()
+    assert 40 <= (dense(labels)[30:40, 30:40] == 1).sum() <= 60
+    assert not dense(labels)[5:8, 5:8].any()
 
 
 def test_many_features_take_seconds(tmp_path: Path) -> None:
@@ -247,7 +258,7 @@ def test_other_values_are_numbered(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", shapes, kind=[0, -1, 10])
     config = LabelConfig(path=path, field="kind")
     assert [(c.code, c.original) for c in read_legend([config])] == [(1, "-1"), (2, "0"), (3, "10")]
-    assert read(path)[0].codes[0, 0] == 2
+    assert dense(read(path)[0])[0, 0] == 2
 
     text = write(tmp_path / "b.gpkg", shapes, kind=["water", " forest", "10"])
     both = read_legend([config, LabelConfig(path=text, field="kind")])
@@ -307,8 +318,8 @@ def test_labels_of_another_legend(tmp_path: Path) -> None:
     other = write(tmp_path / "b.gpkg", shapes, kind=["z", "w", "z"])
     events: list[Event] = []
     labels = read_labels(LabelConfig(path=other), GRID, legend, events.append)
-    assert labels.codes[0, 0] == 3
-    assert labels.codes[4, 4] == 0
+    assert dense(labels)[0, 0] == 3
+    assert dense(labels)[4, 4] == 0
     assert codes_of(events) == ["labels-unknown-class"]
     none = LabelConfig(path=write(tmp_path / "c.gpkg", shapes, kind=["u", "v", "v"]))
     error = fails(ClassMismatchError, lambda: read_labels(none, GRID, legend, events.append))
@@ -323,7 +334,7 @@ def test_names_outweigh_numbers_of_other_files(tmp_path: Path) -> None:
     legend = read_legend([LabelConfig(path=ours, field="code", name_field="title")])
     theirs = write(tmp_path / "b.gpkg", shapes, code=[1, 2], title=["forest", "water"])
     config = LabelConfig(path=theirs, field="code", name_field="title")
-    assert read_labels(config, GRID, legend, print).codes[0, 0] == 2
+    assert dense(read_labels(config, GRID, legend, print))[0, 0] == 2
 
 
 # ---- files that can't be used
@@ -384,7 +395,7 @@ def test_layers(tmp_path: Path) -> None:
     assert "several layers" in str(error)
     assert "'north', 'south'" in str(error)
     assert "'west'" in str(fails(VectorUnreadableError, lambda: read(path, layer="west")))
-    assert read(path, layer="south")[0].codes[0, 10] == 1
+    assert dense(read(path, layer="south")[0])[0, 10] == 1
 
 
 def test_missing_crs(tmp_path: Path) -> None:
@@ -432,10 +443,10 @@ def test_label_raster_on_the_grid(tmp_path: Path) -> None:
     codes = np.zeros((60, 80), np.uint8)
     codes[2:5, 2:5], codes[5:8, 5:8], codes[20:30, 20:30], codes[0, 0] = 4, 4, 9, 9
     labels, events = read(write_codes(tmp_path / "a.tif", codes))
-    np.testing.assert_array_equal(labels.codes, codes)
+    np.testing.assert_array_equal(dense(labels), codes)
     assert labels.kind == "raster"
-    assert labels.groups[2, 2] == labels.groups[7, 7] > 0  # corners touch
-    assert len(np.unique(labels.groups)) == 4
+    assert dense_groups(labels)[2, 2] == dense_groups(labels)[7, 7] > 0  # corners touch
+    assert len(np.unique(dense_groups(labels))) == 4
     assert codes_of(events) == []
     legend = read_legend([LabelConfig(path=tmp_path / "a.tif")])
     assert [c.code for c in legend] == [4, 9]
@@ -446,8 +457,8 @@ def test_class_0_is_a_class_where_nodata_is_another(tmp_path: Path) -> None:
     codes[:10], codes[20:30] = 0, 7
     labels, _ = read(write_codes(tmp_path / "a.tif", codes, nodata=255))
     assert [(c.code, c.original) for c in labels.legend] == [(1, "0"), (2, "7")]
-    assert (labels.codes[:10] == 1).all()
-    assert not labels.codes[10:20].any()
+    assert (dense(labels)[:10] == 1).all()
+    assert not dense(labels)[10:20].any()
 
 
 def test_label_raster_of_another_grid(tmp_path: Path) -> None:
@@ -455,8 +466,8 @@ def test_label_raster_of_another_grid(tmp_path: Path) -> None:
     codes = np.ones((120, 160), np.uint8)
     codes[40:80, 60:100] = 2
     labels, events = read(write_codes(tmp_path / "a.tif", codes, fine))
-    assert (labels.codes[20:40, 30:50] == 2).all()
-    assert (labels.codes == 2).sum() == 400
+    assert (dense(labels)[20:40, 30:50] == 2).all()
+    assert (dense(labels) == 2).sum() == 400
     assert any("nearest" in e.message for e in events if isinstance(e, Note))
 
     far = GeoBox((60, 80), Affine(28.5, 0, 730000, 0, -28.5, 228000), GRID.crs)

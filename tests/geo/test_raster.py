@@ -331,10 +331,10 @@ def test_fractions_are_no_labels(tmp_path):
 
 
 def test_a_complaint_of_gdal_that_is_no_text_is_a_damaged_raster(tmp_path, monkeypatch):
-    def complain(*_):
+    def complain(*_, **__):
         b"\xa0".decode()
 
     path = write_raster(tmp_path / "a.tif", np.ones((1, 4, 4), np.float32))
-    monkeypatch.setattr(rasterio, "open", complain)
+    monkeypatch.setattr("m3amba_geo.geo.raster.DatasetReader", complain)
     with pytest.raises(RasterUnreadableError), open_raster(path):
         pass

@@ -14,7 +14,7 @@ from scipy import ndimage
 from m3amba_geo.config import SplitConfig
 from m3amba_geo.errors import NoLabelsError
 from m3amba_geo.geo.labels import Kind, Labels, LandCover
-from m3amba_geo.geo.split import Side, split_labels
+from m3amba_geo.geo.split import Side, Split, split_labels
 
 HELD_OUT = (Side.VALIDATION, Side.TEST)
 
@@ -30,11 +30,25 @@ def make_labels(
         codes[row : row + side, column : column + side] = code
         groups[row : row + side, column : column + side] = number
     legend = (LandCover(1, "water", "#0000ff", "w"), LandCover(2, "forest", "#00ff00", "f"))
-    return Labels(GeoBox(shape, Affine.identity(), None), codes, groups, kind, legend)
+    return labels_of(codes, groups, kind, legend)
 
 
-def split(labels: Labels, seed: int = 0, **options: object):
-    return split_labels(labels, SplitConfig(**options), np.random.default_rng(seed))
+def labels_of(
+    codes: np.ndarray, groups: np.ndarray, kind: Kind, legend: tuple[LandCover, ...] = ()
+) -> Labels:
+    pixels = np.flatnonzero(codes)
+    grid = GeoBox(codes.shape, Affine.identity(), None)
+    return Labels(grid, pixels, codes.ravel()[pixels], groups.ravel()[pixels], kind, legend)
+
+
+def part(labels: Labels, config: SplitConfig, seed: int) -> Split:
+    """Parts labels; the sides lie on the grid `(H, W)`."""
+    result = split_labels(labels, config, np.random.default_rng(seed))
+    return replace(result, sides=labels.spread(result.sides))
+
+
+def split(labels: Labels, seed: int = 0, **options: object) -> Split:
+    return part(labels, SplitConfig(**options), seed)
 
 
 @st.composite
@@ -58,15 +72,15 @@ def scenes(draw: st.DrawFn) -> tuple[Labels, SplitConfig, int]:
 @given(scenes())
 def test_invariants(scene: tuple[Labels, SplitConfig, int]) -> None:
     labels, config, seed = scene
-    result = split_labels(labels, config, np.random.default_rng(seed))
-    sides, codes = result.sides, labels.codes
+    result = part(labels, config, seed)
+    sides, codes = result.sides, labels.spread(labels.codes)
     assert sides.dtype == np.uint8
     np.testing.assert_array_equal(sides == Side.NONE, codes == 0)
     # every class trains
     assert set(codes[sides == Side.TRAIN]) == set(codes[codes > 0])
     # no unit on two sides
     if config.by == "polygon":
-        units = labels.groups
+        units = labels.spread(labels.groups)
     elif config.by == "block":
         rows, columns = np.indices(codes.shape)
         units = rows // config.block * 1000 + columns // config.block
@@ -86,23 +100,15 @@ def test_invariants(scene: tuple[Labels, SplitConfig, int]) -> None:
     if config.test or config.validation:
         lacking = set(codes[codes > 0].tolist()) - set(codes[sides == wanted].tolist())
         assert set(result.untested) == lacking
-    again = split_labels(labels, config, np.random.default_rng(seed))
+    again = part(labels, config, seed)
     np.testing.assert_array_equal(again.sides, sides)
-
-
-def test_order_in_memory_does_not_matter() -> None:
-    labels = make_labels([(0, 0, 30, 1), (60, 0, 30, 1), (0, 80, 30, 2), (60, 80, 30, 2)])
-    turned = replace(labels, codes=np.asfortranarray(labels.codes))
-    one, other = (split(x, validation=0, test=0.5, gap=2).sides for x in (labels, turned))
-    assert (one == Side.TEST).any()
-    assert np.array_equal(one, other)
 
 
 def test_two_polygons_are_halved() -> None:
     labels = make_labels([(0, 0, 8, 1), (0, 60, 10, 1), (60, 0, 8, 2), (60, 60, 8, 2)])
     result = split(labels, validation=0, test=0.5)
     for code in (1, 2):
-        assert {Side.TRAIN, Side.TEST} == set(result.sides[labels.codes == code])
+        assert {Side.TRAIN, Side.TEST} == set(result.sides[labels.spread(labels.codes) == code])
     assert result.notes == ()
     assert result.untested == ()
 
@@ -118,7 +124,7 @@ def test_shares_are_near_what_was_asked(seed: int) -> None:
     labels = make_labels(squares, (400, 400))
     result = split(labels, seed, validation=0.2, test=0.3, gap=10)
     for code in (1, 2):
-        sides = result.sides[labels.codes == code]
+        sides = result.sides[labels.spread(labels.codes) == code]
         assert abs((sides == Side.TEST).mean() - 0.3) < 0.01
         assert abs((sides == Side.VALIDATION).mean() - 0.2) < 0.01
         assert not (sides == Side.GAP).any()
@@ -128,7 +134,7 @@ def test_single_polygon_trains_and_is_listed() -> None:
     labels = make_labels([(0, 0, 8, 1), (0, 60, 8, 2), (60, 0, 8, 2), (60, 60, 1, 3)])
     result = split(labels, test=0.4, validation=0.2)
     assert result.untested == (1, 3)
-    assert (result.sides[np.isin(labels.codes, (1, 3))] == Side.TRAIN).all()
+    assert (result.sides[np.isin(labels.spread(labels.codes), (1, 3))] == Side.TRAIN).all()
     assert any("No test pixels for 'water', 3" in note for note in result.notes)
     assert any("No validation pixels" in note for note in result.notes)
 
@@ -136,10 +142,10 @@ def test_single_polygon_trains_and_is_listed() -> None:
 def test_gap_that_would_empty_a_class_is_told() -> None:
     labels = make_labels([(0, 0, 4, 1), (0, 5, 4, 1), (60, 0, 20, 2), (60, 22, 20, 2)])
     result = split(labels, validation=0.5, gap=8)
-    water = result.sides[labels.codes == 1]
+    water = result.sides[labels.spread(labels.codes) == 1]
     assert (water == Side.VALIDATION).sum() == 16
     assert any("'water' lie within 8 pixels" in note for note in result.notes)
-    forest = result.sides[labels.codes == 2]
+    forest = result.sides[labels.spread(labels.codes) == 2]
     assert (forest == Side.GAP).sum() == 5 * 20
 
 
@@ -155,9 +161,7 @@ def test_auto_parts_one_polygon_a_class_by_blocks() -> None:
 def test_dense_labels_tell_what_the_gap_costs() -> None:
     codes = np.ones((128, 128), np.uint16)
     codes[:, 64:] = 2
-    labels = Labels(
-        GeoBox((128, 128), Affine.identity(), None), codes, codes * np.uint32(1), "raster"
-    )
+    labels = labels_of(codes, codes * np.uint32(1), "raster")
     result = split(labels, by="block", block=16, gap=8)
     assert any("--block" in note for note in result.notes)
 
@@ -182,7 +186,7 @@ def test_large_arrays_take_seconds() -> None:
     groups = np.kron(np.arange(1, 90_001).reshape(300, 300), np.ones((5, 5), int)).astype(np.uint32)
     codes = rng.integers(0, 9, 90_001).astype(np.uint16)[groups]
     groups[codes == 0] = 0
-    labels = Labels(GeoBox(codes.shape, Affine.identity(), None), codes, groups, "polygons")
-    start = time.perf_counter()
+    labels = labels_of(codes, groups, "polygons")
+    start = time.process_time()
     split(labels, test=0.2, gap=3)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

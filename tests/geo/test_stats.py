@@ -41,7 +41,7 @@ def test_statistics_equal_numpys_over_all_scenes(scenes):
     chosen = [np.zeros((HEIGHT, WIDTH), bool) for _ in scenes]
     chosen[0][5:20, 3:30] = True  # one strip
     chosen[1][rng.random((HEIGHT, WIDTH)) < 0.05] = True  # all of them
-    found = scene_statistics(scenes, chosen)
+    found = scene_statistics(scenes, [np.flatnonzero(mask) for mask in chosen])
     for n, statistics in enumerate(found):
         parts = []
         for stack, mask in zip(scenes, chosen, strict=True):
@@ -56,7 +56,7 @@ def test_statistics_equal_numpys_over_all_scenes(scenes):
 def test_without_a_valid_pixel(scenes):
     chosen = [np.zeros((HEIGHT, WIDTH), bool) for _ in scenes]
     with pytest.raises(AllNodataError, match="Modality 'a' has no valid pixel") as caught:
-        scene_statistics(scenes, chosen)
+        scene_statistics(scenes, [np.flatnonzero(mask) for mask in chosen])
     assert caught.value.code == "all-nodata"
     assert "nodata" in caught.value.hint
 

@@ -37,8 +37,9 @@ class Plain:
         self.batch = batch
         self.windows = 0
 
-    def scaled(self, pixels, valid):
-        return [p * v for p, v in zip(pixels, valid, strict=True)]
+    def read(self, stack, *window):
+        pixels, valid = stack.read(*window)
+        return [p * v for p, v in zip(pixels, valid, strict=True)], valid
 
     def shares(self, patches):
         self.windows += len(patches[0])
@@ -81,10 +82,10 @@ def plainly(stack, stride):
     weights, predictor = blend_weights(PATCH).astype(float), Plain()
     for top in starts(height, PATCH, stride):
         for left in starts(width, PATCH, stride):
-            pixels, valid = stack.read(int(top), int(left), PATCH, PATCH)
+            pixels, valid = predictor.read(stack, int(top), int(left), PATCH, PATCH)
             if not np.logical_and.reduce(valid).any():
                 continue
-            share = predictor.shares([p[None] for p in predictor.scaled(pixels, valid)])[0]
+            share = predictor.shares([p[None] for p in pixels])[0]
             sums[:, top : top + PATCH, left : left + PATCH] += share * weights
             total[top : top + PATCH, left : left + PATCH] += weights
     total = np.where(total == 0, 1, total)

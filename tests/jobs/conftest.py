@@ -1,9 +1,13 @@
 """A model trained once on the place for all tests of the jobs, with a network cut small."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import open_clip
 import pytest
+import safetensors.torch
+import torch
 
 from m3amba_geo.config import (
     WIDTH_AND_DEPTH,
@@ -17,6 +21,7 @@ from m3amba_geo.jobs import classify, train
 from tests.conftest import Place, make_place
 
 QUICK_SIZE = (16, 1)
+TINY = "guided-jobs-tiny"
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def quick(folder: Path, **changes: object) -> TrainConfig:
         "epochs": 5,
         "learning_rate": 1e-2,
         "ema": 0.9,
-        "workers": 1,  # small networks lose more by sharing out than they gain
+        "threads": 1,  # small networks lose more by sharing out than they gain
         "split": SplitConfig(by="polygon", validation=0.25, test=0.25, gap=4),
         "guide": GuideConfig(mode="none"),
     }
@@ -51,6 +56,21 @@ def quick(folder: Path, **changes: object) -> TrainConfig:
 def small_network(monkeypatch):
     """Makes `tiny` smaller still."""
     monkeypatch.setitem(WIDTH_AND_DEPTH, "tiny", QUICK_SIZE)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory) -> Path:
+    """A file with the weights of a whole CLIP model of the architecture `TINY`."""
+    folder = tmp_path_factory.mktemp("encoder")
+    vision = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 2}
+    text = {"context_length": 4, "vocab_size": 8, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+    (folder / f"{TINY}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / f"{TINY}.json")
+    torch.manual_seed(0)
+    state = open_clip.CLIP(**open_clip.get_model_config(TINY)).state_dict()
+    safetensors.torch.save_file(state, folder / "weights.safetensors")
+    return folder / "weights.safetensors"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Classification: where a map lies, what is in it, and what it must not depend on."""
 
 import json
+import sys
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -18,6 +19,7 @@ from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
 from m3amba_geo.errors import (
     AllNodataError,
     BandMismatchError,
+    ExtraMissingError,
     NoOverlapError,
     OutputExistsError,
     OutputFolderError,
@@ -25,7 +27,7 @@ from m3amba_geo.errors import (
 )
 from m3amba_geo.events import Artifact, Progress, Started, Warned, ignore
 from m3amba_geo.files import checksum
-from m3amba_geo.jobs import classify
+from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
 from tests.conftest import NAMES, TRANSFORM, write_raster
 
@@ -407,8 +409,8 @@ def test_a_stride_that_leaves_gaps_is_refused(tmp_path, model):
 def test_a_precision_that_changes_the_map_is_given_up_loudly(tmp_path, model, monkeypatch):
     scene, _ = rasters(tmp_path, (40, 40))
     run(model, scene, tmp_path / "map.tif")
-    monkeypatch.setattr(classify, "choose_precision", lambda *_: torch.bfloat16)
-    monkeypatch.setattr(classify, "agreement", lambda *_: 0.9)
+    monkeypatch.setattr(mapper, "choose_precision", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(mapper, "agreement", lambda *_: 0.9)
     events = []
     run(model, scene, tmp_path / "again.tif", events.append)
     assert "precision" in {event.code for event in events if isinstance(event, Warned)}
@@ -463,3 +465,20 @@ def test_the_sidecar_tells_which_pixels_trained(trained):
     assert (area.train.sum(), area.validation.sum()) == (pixels["train"], pixels["validation"])
     assert sidecar_path(trained.map).name == "map.tif.m3amba.json"
     assert [entry.name for entry in sidecar.legend] == list(NAMES)
+
+
+def test_several_processes_need_packages_that_may_be_missing(model, place, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "m3amba_geo.jobs.cluster", raising=False)
+    monkeypatch.delattr("m3amba_geo.jobs.cluster", raising=False)
+    config = ClassifyConfig(out=tmp_path / "map.tif", workers=2)
+    with pytest.raises(ExtraMissingError) as caught:
+        classify.run(model, place.scene, config, ignore)
+    assert "m3amba-geo[cluster]" in caught.value.hint
+    assert not config.out.exists()
+
+
+def test_processes_here_and_elsewhere_are_not_both_wanted(model, place, tmp_path):
+    config = ClassifyConfig(out=tmp_path / "map.tif", workers=2, scheduler="tcp://host:8786")
+    with pytest.raises(UsageError, match="--scheduler"):
+        classify.run(model, place.scene, config, ignore)

@@ -31,6 +31,7 @@ from m3amba_geo.errors import (
     WeightsUnavailableError,
 )
 from m3amba_geo.events import Warned, ignore
+from m3amba_geo.geo.align import open_stack
 from m3amba_geo.jobs import classify, convert, evaluate
 from tests.conftest import write_raster
 
@@ -114,7 +115,7 @@ def test_the_converted_model_gives_the_authors_logits(files, guide, content, tmp
 def test_pixels_are_scaled_to_0_to_1_over_the_scene(files, guide, tmp_path):
     results = convert.run(*files, guide, tmp_path / "m.m3amba", ignore)
     statistics = load_bundle(results.model).manifest.scaling[0].statistics()
-    with classify.open_stack(files[1], ignore) as stack:
+    with open_stack(files[1], ignore) as stack:
         pixels, valid = stack.read(0, 0, *stack.grid.shape)
     scaled = statistics.scale(pixels[0], valid[0])[:, valid[0]]
     flat = np.arange(12) == 3

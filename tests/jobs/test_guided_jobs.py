@@ -1,9 +1,7 @@
 """Train and classify with a guide: a tiny CLIP stands in for the real one."""
 
-import json
 import shutil
 
-import open_clip
 import pytest
 import rasterio
 import safetensors.torch
@@ -16,25 +14,9 @@ from m3amba_geo.errors import WeightsUnavailableError
 from m3amba_geo.events import Note, Warned, ignore
 from m3amba_geo.jobs import classify, train
 from tests.conftest import make_place
-from tests.jobs.conftest import QUICK_SIZE, quick
+from tests.jobs.conftest import QUICK_SIZE, TINY, quick
 
 pytestmark = pytest.mark.usefixtures("small_network")
-TINY = "guided-jobs-tiny"
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A file with the weights of a whole CLIP model, and those weights."""
-    folder = tmp_path_factory.mktemp("encoder")
-    vision = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 2}
-    text = {"context_length": 4, "vocab_size": 8, "width": 32, "heads": 2, "layers": 1}
-    config = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
-    (folder / f"{TINY}.json").write_text(json.dumps(config))
-    open_clip.add_model_config(folder / f"{TINY}.json")
-    torch.manual_seed(0)
-    state = open_clip.CLIP(**open_clip.get_model_config(TINY)).state_dict()
-    safetensors.torch.save_file(state, folder / "weights.safetensors")
-    return folder / "weights.safetensors"
 
 
 @pytest.fixture(autouse=True)

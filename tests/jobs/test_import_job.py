@@ -193,7 +193,7 @@ def test_it_trains_as_it_is(tmp_path):
     results = import_scene.run(table, folder, tmp_path / "out", lambda _: None)
     config = make_config(read_toml(results.settings), "test")
     settings = replace(
-        config.train, out=tmp_path / "m.m3amba", epochs=1, patch=16, workers=1,
+        config.train, out=tmp_path / "m.m3amba", epochs=1, patch=16, threads=1,
         guide=GuideConfig(mode="none"),
     )  # fmt: skip
     trained = train.run(config.scene, settings, lambda _: None)

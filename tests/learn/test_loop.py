@@ -1,10 +1,12 @@
 """The training loop: it learns, keeps the best, stops, and goes on as if never interrupted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from small import as_they_are, stack_of
+from small import as_they_are, scene_of, stack_of
 
 from m3amba_geo.config import NetworkConfig, TrainConfig
 from m3amba_geo.errors import CheckpointError
@@ -12,7 +14,8 @@ from m3amba_geo.events import Metric, Note, Progress, ignore
 from m3amba_geo.learn import loop
 from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
 from m3amba_geo.learn.loop import fit, total_steps
-from m3amba_geo.learn.patches import UNLABELLED, LabelledScene, Patches
+from m3amba_geo.learn.patches import UNLABELLED, Patches
+from m3amba_geo.learn.world import ALONE
 from m3amba_geo.model import build
 from m3amba_geo.model.guided import GuidedM3amba
 
@@ -39,7 +42,7 @@ def make_patches(validation=True):
     held_out = np.indices((SIDE, SIDE))[0] >= 3 * SIDE // 4
     train = np.where(held_out, UNLABELLED, truth).astype(np.int32)
     held = np.where(held_out & validation, truth, UNLABELLED).astype(np.int32)
-    scene = LabelledScene(stack_of(pixels, other), train, held)
+    scene = scene_of(stack_of(pixels, other), train, held)
     return Patches([scene], as_they_are(3, 1), 8)
 
 
@@ -69,6 +72,10 @@ def train(patches, folder, config=None, *, emit=ignore, resume=False, run="run",
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def run_of(model, patches, config, checkpoint):
+    return loop._Run(model, patches, config, CPU, ignore, "run", checkpoint, None, ALONE)
 
 
 def test_it_learns_what_can_be_learnt(patches, tmp_path):
@@ -195,12 +202,14 @@ def test_steps():
     assert total_steps(20, settings(batch=5, epochs=3)) == 12
     assert total_steps(21, settings(batch=5, epochs=3)) == 15
     assert total_steps(1, settings(epochs=1)) == 1
-    assert total_steps(8, settings(batch=8, epochs=None)) == 800  # a small scene
+    assert total_steps(8, settings(batch=8, epochs=None)) == 400  # a small scene
     assert total_steps(8_000, settings(batch=8, epochs=None)) == 10_000  # ten epochs
 
 
 def test_the_rate_warms_up_and_falls_to_nothing(patches, tmp_path):
-    run = loop._Run(make_model(), patches, settings(epochs=100), CPU, ignore, "run", tmp_path / "c")
+    run = loop._Run(
+        make_model(), patches, settings(epochs=100), CPU, ignore, "run", tmp_path / "c", None, ALONE
+    )
     rates = [run._rate(step) for step in range(run.steps + 1)]
     warm = run.steps // 20
     assert rates[:warm] == pytest.approx([(n + 1) / warm for n in range(warm)])
@@ -212,7 +221,7 @@ def test_the_rate_warms_up_and_falls_to_nothing(patches, tmp_path):
 
 def test_norms_biases_decays_and_skips_are_spared_weight_decay(patches, tmp_path):
     model = make_model()
-    run = loop._Run(model, patches, settings(), CPU, ignore, "run", tmp_path / "c")
+    run = run_of(model, patches, settings(), tmp_path / "c")
     decay = {
         id(parameter): group["weight_decay"]
         for group in run.optimizer.param_groups
@@ -288,3 +297,22 @@ def test_a_checkpoint_that_lacks_weights_is_damaged(patches, tmp_path):
     with pytest.raises(CheckpointError, match="damaged") as caught:
         train(make_patches(), tmp_path, resume=True)
     assert "anew" in caught.value.hint
+
+
+def test_averaged_weights_teach_what_they_are_sure_of(patches, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_SURE", 0.5)
+    run = run_of(make_model(), patches, settings(epochs=60), tmp_path / "c")
+    run.fit(resume=False)
+    batch = patches.batch(0, run.config)
+    batch.classes[:, ::2] = UNLABELLED
+    assert (run._taught(batch, 0).taught == UNLABELLED).all()  # too early
+    taught = run._taught(batch, run.steps - 1).taught
+    known = taught != UNLABELLED
+    assert known.any()
+    assert not known[batch.classes != UNLABELLED].any()
+    assert not known[~batch.valid].any()
+    shares = run._shares(run.average, replace(batch, patches=batch.clean))
+    assert torch.equal(taught[known], shares.argmax(1)[known])
+    assert (shares.amax(1)[known] > 0.5).all()
+    run.config = replace(run.config, self_training=0.0)
+    assert (run._taught(batch, run.steps - 1).taught == UNLABELLED).all()

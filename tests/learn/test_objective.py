@@ -18,28 +18,32 @@ def heads(seed=0, count=2):
     return logits, fused
 
 
-def ground(seed=0, labelled=0.4, valid=0.8):
+def ground(seed=0, labelled=0.4, valid=0.8, taught=0.5):
     rng = np.random.default_rng(seed)
     there = rng.random(SHAPE) < valid
     known = there & (rng.random(SHAPE) < labelled)
     classes = np.where(known, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
-    return Batch([], torch.from_numpy(classes), torch.from_numpy(there))
+    sure = there & ~known & (rng.random(SHAPE) < taught)
+    guesses = np.where(sure, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
+    return Batch([], [], [], *map(torch.from_numpy, (classes, there, guesses)))
 
 
-def by_hand(logits, fused, batch, weights, supervised, unsupervised):
+def by_hand(logits, fused, batch, weights, supervised, unsupervised, self_training):
     """Pixel after pixel, in float64."""
-    classes, valid = batch.classes.numpy(), batch.valid.numpy()
-    weights = weights.numpy().astype(float)
-    known = classes != UNLABELLED
+    valid, weights = batch.valid.numpy(), weights.numpy().astype(float)
+    by_labels = (batch.classes.numpy(), weights, supervised)
+    by_teacher = (batch.taught.numpy(), np.ones(CLASSES), self_training)
     heads = [x.numpy().astype(float) for x in (*logits, fused)]
     total = 0.0
     for head in heads:
-        entropy = 0.0
-        for b, y, x in zip(*np.nonzero(known), strict=True):
-            scores = head[b, :, y, x]
-            truth = classes[b, y, x]
-            entropy -= weights[truth] * (scores[truth] - np.log(np.exp(scores).sum()))
-        total += supervised * entropy / known.sum()
+        for classes, weight, factor in (by_labels, by_teacher):
+            known = classes != UNLABELLED
+            entropy = 0.0
+            for b, y, x in zip(*np.nonzero(known), strict=True):
+                scores = head[b, :, y, x]
+                truth = classes[b, y, x]
+                entropy -= weight[truth] * (scores[truth] - np.log(np.exp(scores).sum()))
+            total += factor * entropy / known.sum()
     for head in heads[:-1]:
         distance = 0.0
         for b, y, x in zip(*np.nonzero(valid), strict=True):
@@ -50,7 +54,9 @@ def by_hand(logits, fused, batch, weights, supervised, unsupervised):
 
 
 @pytest.mark.parametrize("modalities", [1, 2, 3])
-@pytest.mark.parametrize("lambdas", [(1.0, 0.1), (0.5, 0.0), (0.0, 2.0)])
+@pytest.mark.parametrize(
+    "lambdas", [(1.0, 0.1, 0.5), (0.5, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 1.0)]
+)
 def test_it_is_the_formula(modalities, lambdas):
     logits, fused = heads(count=modalities)
     batch, weights = ground(), torch.tensor([0.5, 1.0, 3.0])
@@ -58,20 +64,21 @@ def test_it_is_the_formula(modalities, lambdas):
     assert loss.item() == pytest.approx(by_hand(logits, fused, batch, weights, *lambdas), rel=1e-5)
 
 
-def test_unlabelled_pixels_teach_by_the_cosine_term_alone_and_invalid_ones_not_at_all():
+def test_each_term_has_its_pixels_and_invalid_ones_have_none():
     logits, fused = heads()
     fused.requires_grad_()
     batch, weights = ground(), torch.ones(CLASSES)
     unlabelled = (batch.classes == UNLABELLED) & batch.valid
 
-    def taught(supervised, unsupervised):
-        loss = Objective(weights, supervised, unsupervised)(logits, fused, batch)
+    def reached(*lambdas):
+        loss = Objective(weights, *lambdas)(logits, fused, batch)
         return torch.autograd.grad(loss, fused)[0].abs().sum(1) > 0
 
-    assert torch.equal(taught(1.0, 0.0), batch.classes != UNLABELLED)
-    assert torch.equal(taught(0.0, 1.0), batch.valid)
-    assert taught(1.0, 1.0)[unlabelled].all()
-    assert not taught(1.0, 1.0)[~batch.valid].any()
+    assert torch.equal(reached(1.0, 0.0, 0.0), batch.classes != UNLABELLED)
+    assert torch.equal(reached(0.0, 1.0, 0.0), batch.valid)
+    assert torch.equal(reached(0.0, 0.0, 1.0), batch.taught != UNLABELLED)
+    assert reached(1.0, 1.0, 1.0)[unlabelled].all()
+    assert not reached(1.0, 1.0, 1.0)[~batch.valid].any()
 
 
 def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
@@ -101,7 +108,7 @@ def test_a_part_without_labels_has_no_share_in_the_entropy():
 def test_a_batch_without_labels_or_without_pixels_is_no_harm(labelled, valid):
     logits, fused = heads()
     leaves = [x.requires_grad_() for x in (*logits, fused)]
-    loss = Objective(torch.ones(CLASSES), 1.0, 0.1)(logits, fused, ground(0, labelled, valid))
+    loss = Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)(logits, fused, ground(0, labelled, valid))
     gradients = torch.autograd.grad(loss, leaves)
     assert loss.isfinite()
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -111,13 +118,13 @@ def test_a_batch_without_labels_or_without_pixels_is_no_harm(labelled, valid):
 def test_heads_that_say_nothing_have_finite_gradients():
     logits = [torch.zeros(2, CLASSES, 4, 5, requires_grad=True) for _ in range(2)]
     fused = torch.zeros(2, CLASSES, 4, 5, requires_grad=True)
-    loss = Objective(torch.ones(CLASSES), 1.0, 0.1)(logits, fused, ground())
+    loss = Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)(logits, fused, ground())
     assert all(g.isfinite().all() for g in torch.autograd.grad(loss, [*logits, fused]))
 
 
 def test_half_precision_heads_are_summed_in_float32():
     logits, fused = heads()
-    batch, objective = ground(), Objective(torch.ones(CLASSES), 1.0, 0.1)
+    batch, objective = ground(), Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)
     half = objective([x.bfloat16() for x in logits], fused.bfloat16(), batch)
     assert half.dtype == torch.float32
     assert half.item() == pytest.approx(objective(logits, fused, batch).item(), rel=1e-2)

@@ -5,15 +5,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import as_they_are, stack_of
+from small import as_they_are, scene_of, stack_of
 
 from m3amba_geo.config import TrainConfig
+from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.learn.patches import (
     CELL,
     UNLABELLED,
-    LabelledScene,
     Patches,
+    _around,
     disturb,
     silence_modality,
 )
@@ -36,10 +37,10 @@ def located(shape, train, patch=8, validation=None):
     rows, columns = np.indices(shape) + 1
     stack = stack_of(np.stack([rows, columns]), np.ones((1, *shape)))
     validation = nothing(shape) if validation is None else validation
-    scene = LabelledScene(stack, train.astype(np.int32), validation.astype(np.int32))
+    scene = scene_of(stack, train.astype(np.int32), validation.astype(np.int32))
     # Scaling clips at ten deviations: coordinates are kept far below.
-    statistics = [BandStatistics(np.zeros(2), np.full(2, SCALE)), *as_they_are(1)]
-    return Patches([scene], statistics, patch)
+    features = [Features(BandStatistics(np.zeros(2), np.full(2, SCALE))), *as_they_are(1)]
+    return Patches([scene], features, patch)
 
 
 def places(batch):
@@ -114,7 +115,7 @@ def test_cells_are_the_squares_with_a_training_pixel_in_any_scene():
     first[0, 0] = first[7, 7] = first[8, 7] = 0
     second[8, 29] = 1
     scenes = [
-        LabelledScene(stack_of(np.ones((1, *train.shape))), train, nothing(train.shape))
+        scene_of(stack_of(np.ones((1, *train.shape))), train, nothing(train.shape))
         for train in (first, second)
     ]
     patches = Patches(scenes, as_they_are(1), 8)
@@ -170,7 +171,7 @@ def test_invalid_pixels_are_zero_unlabelled_and_invalid_in_spite_of_noise():
     stack = stack_of(
         np.full((2, *shape), 3.0), np.full((1, *shape), 5.0), invalid=dict(enumerate(holes))
     )
-    scene = LabelledScene(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
+    scene = scene_of(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
     patches = Patches([scene], as_they_are(2, 1), 8)
     config = TrainConfig(noise=0.5, band_dropout=0, modality_dropout=0, batch=4)
     for batch in epoch(patches, config):
@@ -182,6 +183,60 @@ def test_invalid_pixels_are_zero_unlabelled_and_invalid_in_spite_of_noise():
             assert not patch.permute(0, 2, 3, 1)[~valid].any()
     (batch,) = patches.validation_batches(patches.validation_windows(rng, 5), 5)
     assert torch.equal(batch.classes != UNLABELLED, batch.valid)
+
+
+@pytest.mark.parametrize("step", [1, CELL])
+@pytest.mark.parametrize(("shape", "patch"), [((37, 50), 16), ((20, 5), 12), ((40, 40), 32)])
+def test_windows_are_those_that_can_be_counted_and_all_of_them(shape, patch, step):
+    train = random_labels(shape, share=0.02)
+    train[shape[0] // 2, shape[1] // 2] = 1
+    patches = located(shape, train, patch)
+    patches.step = step
+    possible = patches.training_windows()
+    config = TrainConfig(**CALM, batch=8)
+    seen = set()
+    for n in range(300):
+        batch = patches.batch(n, config)
+        seen.update(batch.windows)
+        assert (batch.classes != UNLABELLED).flatten(1).any(1).all()
+    assert seen <= possible
+    if step == CELL:  # few enough to have come all
+        assert seen == possible
+        ends = [max(0, side - patch) for side in shape]
+        for window in possible:
+            for start, end in zip((window.top, window.left), ends, strict=True):
+                assert start % CELL == 0 or start == end
+
+
+def test_a_step_of_one_pixel_places_windows_as_it_always_did():
+    """So that a seed gives the same model as before there were steps."""
+    for cell, side, patch in [
+        (0, 100, 32),
+        (64, 100, 32),
+        (96, 100, 32),
+        (8, 20, 32),
+        (40, 60, 12),
+    ]:
+        starts = _around(cell, side, patch, 1)
+        for seed in range(50):
+            drawn = int(np.random.default_rng(seed).integers(cell + CELL - patch, cell + 1))
+            expected = min(max(drawn, 0), max(side - patch, 0))
+            rng = np.random.default_rng(seed)
+            assert starts[rng.integers(len(starts))] == expected
+
+
+def test_a_batch_tells_where_its_patches_lie():
+    shape = (30, 40)
+    patches = located(shape, random_labels(shape), validation=random_labels(shape, 5))
+    windows = patches.validation_windows(np.random.default_rng(0), None)
+    told = [w for batch in patches.validation_batches(windows, 4) for w in batch.windows]
+    assert told == windows
+    batch = patches.batch(0, TrainConfig(**CALM, batch=4))
+    rows, columns = places(batch)
+    corners = [(r.min(), c.min()) for r, c in zip(rows, columns, strict=True)]
+    assert corners == [(w.top, w.left) for w in batch.windows]
+    patch = patches.patch_at(batch.windows[0])
+    assert (patch[0] * SCALE).round().min(axis=(1, 2)).tolist() == [n + 1 for n in corners[0]]
 
 
 def test_a_calm_patch_is_not_disturbed():

@@ -141,7 +141,8 @@ def test_training_is_handed_over_and_told(run, training, scene, tmp_path):
     assert told.arguments() == [
         "train", f"optical_3_bands={scene.optical}", f"height={scene.height}",
         "--labels", str(scene.labels), "--layer", "Flächen", "--field", "class",
-        "--size", "small", "--guide", "none", "--epochs", "3", "--split", "auto",
+        "--size", "small", "--guide", "none", "--embedding", "learned", "--epochs", "3",
+        "--split", "auto",
         "--validation-share", "0", "--test-share", "0.25", "--all-touched",
         "--resampling", "bilinear", "--device", "auto",
         "--out", training["MODEL"], "--overwrite",

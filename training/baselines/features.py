@@ -21,6 +21,7 @@ Features = NDArray[np.float32]
 
 WINDOWS = (3, 5, 9)  # pixels
 RADII = (1, 2, 4, 8)  # pixels
+NEIGHBOURHOODS, FLOOR = (5, 11), 0.01  # pixels; share of the mean variance
 SHARE, MOST = 0.99, 6  # of the variance, in so many components
 
 
@@ -67,6 +68,19 @@ def local_moments(bands: Features, side: int) -> tuple[Features, Features]:
 
 
 @cache
+def means(scene: Scene) -> Features:
+    """Returns decorrelated means of the bands, as our network sees them, `(H, W, 2 C)`."""
+    parts = []
+    for side in NEIGHBOURHOODS:
+        mean, _ = local_moments(raw(scene), side)
+        inside = mean[scene.valid].astype(np.float64)
+        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(inside.T)))
+        deviations = np.sqrt(np.maximum(variances, 0) + FLOOR * variances.mean())
+        parts.append((mean - inside.mean(axis=0)) @ (axes / deviations))
+    return np.concatenate(parts, axis=2).astype(np.float32)
+
+
+@cache
 def profiles(scene: Scene) -> Features:
     """Returns the bands and their extended morphological profile.
 
@@ -94,4 +108,5 @@ FEATURES: dict[str, Callable[[Scene], Features]] = {
     "raw": raw,
     "local": local,
     "profiles": profiles,
+    "means": means,
 }

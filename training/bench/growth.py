@@ -34,6 +34,7 @@ from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.model import build
 from training.bench import record
+from training.bench.features import NEIGHBOURHOODS, neighbourhoods
 
 RUNS = record.ROOT / "training" / "runs" / "growth"
 SIDES = {"stand-in": (1024, 2048, 4096, 8192, 16384), "tiny": (1024, 2048, 4096)}
@@ -48,16 +49,19 @@ EXPONENT = (0.95, 1.05)  # of time by pixels
 def make_model(path: Path, network: str) -> None:
     """Writes a model of fresh weights."""
     torch.manual_seed(0)
-    config = NetworkConfig((BANDS,), CLASSES, embedding=0, **NETWORKS[network])
+    config = NetworkConfig(
+        (len(NEIGHBOURHOODS) * BANDS,), CLASSES, embedding=0, **NETWORKS[network]
+    )
     manifest = Manifest(
         network=config,
         modalities=(TrainedModality("bands", (Band(""),) * BANDS),),
         scaling=(Scaling((1000.0,) * BANDS, (300.0,) * BANDS),),
         legend=tuple(LandCover(n, f"class {n}", "#808080", str(n)) for n in range(1, CLASSES + 1)),
         guide=None, grids=(), resolution=(30.0, 30.0), split=(), scores={}, settings={},
-        versions={}, inputs={}, scan="", created="",
+        versions={}, inputs={}, scan="", created="", neighbourhoods=NEIGHBOURHOODS,
     )  # fmt: skip
-    save_bundle(path, Bundle(manifest, build(config).eval()))
+    around = neighbourhoods([BANDS])
+    save_bundle(path, Bundle(manifest, build(config).eval(), neighbourhoods=around))
 
 
 def make_raster(path: Path, side: int) -> None:

@@ -39,6 +39,7 @@ from m3amba_geo.infer.predict import Predictor
 from m3amba_geo.jobs import classify
 from m3amba_geo.jobs.machine import versions
 from m3amba_geo.model import build
+from training.bench.features import NEIGHBOURHOODS, neighbourhoods
 from training.bench.record import write
 from training.bench.train_step import peak_kib
 
@@ -57,7 +58,7 @@ def main(pixels: int, runs: str, name: str) -> None:
         folder = Path(place)
         scene = SceneConfig(
             tuple(
-                ModalityConfig(m, (_raster(folder / f"{m}.tif", bands, side),))
+                ModalityConfig(m, (raster(folder / f"{m}.tif", bands, side),))
                 for m, bands in BANDS.items()
             )
         )
@@ -112,7 +113,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _raster(path: Path, bands: int, side: int) -> Path:
+def raster(path: Path, bands: int, side: int) -> Path:
     rng = np.random.default_rng(bands)
     profile = {"driver": "GTiff", "height": side, "width": side, "count": bands, "dtype": "int16"}
     where = {"crs": "EPSG:32632", "transform": Affine(30, 0, 6e5, 0, -30, 5e6)}
@@ -127,16 +128,18 @@ def _raster(path: Path, bands: int, side: int) -> Path:
 
 def _model(path: Path, size: Size) -> Path:
     torch.manual_seed(0)
-    network = NetworkConfig(tuple(BANDS.values()), CLASSES, size=size, embedding=0)
+    features = tuple(len(NEIGHBOURHOODS) * bands for bands in BANDS.values())
+    network = NetworkConfig(features, CLASSES, size=size, embedding=0)
     manifest = Manifest(
         network=network,
         modalities=tuple(TrainedModality(m, (Band(""),) * n) for m, n in BANDS.items()),
         scaling=tuple(Scaling((2000.0,) * n, (1000.0,) * n) for n in BANDS.values()),
         legend=tuple(LandCover(c, f"class {c}", "#808080", str(c)) for c in range(1, CLASSES + 1)),
         guide=None, grids=(), resolution=(30.0, 30.0), split=(), scores={}, settings={},
-        versions=versions(), inputs={}, scan="cpu", created="",
+        versions=versions(), inputs={}, scan="cpu", created="", neighbourhoods=NEIGHBOURHOODS,
     )  # fmt: skip
-    save_bundle(path, Bundle(manifest, build(network).eval()))
+    around = neighbourhoods(BANDS.values())
+    save_bundle(path, Bundle(manifest, build(network).eval(), neighbourhoods=around))
     return path
 
 

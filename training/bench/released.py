@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from m3amba_geo.model.blocks import CrossBlock, FuseBlock
 from m3amba_geo.model.m3amba import M3amba
+from m3amba_geo.model.scan import cross_scan
 from m3amba_geo.model.scan.reference import roll_up, unroll
 
 # u, dt (both (B, K*I, L)), A (K*I, S), B, C (both (B, K, S, L)), D (K*I,) -> y (B, K*I, L);
@@ -110,6 +111,20 @@ class Released(nn.Module):
     def _close(self, block: CrossBlock | FuseBlock, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
         x = x + block.scan.out_proj(block.scan.out_norm(y) * F.silu(gate))
         return x + block.mlp(x, block.norm2)
+
+
+class ReleasedOnOurs(Released):
+    """The same on our own scan, for where no other kernel is at hand; the copies stay."""
+
+    def _scan(
+        self, scan: nn.Module, u: Tensor, dt: Tensor, A: Tensor, b: Tensor, c: Tensor
+    ) -> Tensor:
+        def back(orders: Tensor) -> Tensor:  # (B, K, L, X) -> (B, H, W, K, X)
+            return torch.stack([roll_up(orders[:, k], k, *u.shape[1:3]) for k in range(4)], 3)
+
+        image = back(_orders(u).contiguous())[:, :, :, 0]  # (B, H, W, I), after four copies
+        weights = (scan.step.weight, scan.step.bias)
+        return cross_scan(image, back(dt), *weights, A, back(b), back(c), scan.D)
 
 
 def _orders(image: Tensor) -> Tensor:

@@ -77,11 +77,16 @@ def peak_kib() -> int:
 
 
 def _step(network: M3amba, patches: list[Tensor], optimizer: torch.optim.Optimizer) -> None:
-    logits, fused = network(patches, None)
-    loss = fused.square().mean() + sum(x.square().mean() for x in logits)
+    loss = loss_of(network(patches, None))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
+
+
+def loss_of(outputs: tuple[list[Tensor], Tensor]) -> Tensor:
+    """Returns a loss that reaches every head."""
+    logits, fused = outputs
+    return fused.square().mean() + sum(x.square().mean() for x in logits)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,193 @@
+"""What the network sees of a modality: its bands, scaled, or what they are around each pixel.
+
+A pixel of a hyperspectral sensor is noisy, and its bands say much the same: what tells crops apart
+lies far below the spread of single bands, and a network learns pixels by heart before it finds it.
+So bands are averaged over neighbourhoods, which lowers the noise, and decorrelated, which brings
+fine differences up to the size of coarse ones.
+
+Letters: C bands, h, w rows and columns of a window.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.marks import Positions
+from m3amba_geo.geo.raster import Mask, Pixels
+from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+
+_FLOOR = 0.01  # of the mean variance: a component of much less stays small
+_CELL = 32  # side in pixels of the cells that components are estimated from
+_MOST = 2048  # cells: two million pixels tell enough
+_LIMIT = 10.0  # standard deviations of a component
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Decorrelated means over the pixels around each: `matrix @ (means - center)`.
+
+    Attributes:
+        side: Rows and columns of the neighbourhood, odd.
+        center: `(C,)` float64, mean of the means, in standard deviations of the bands.
+        matrix: `(C, C)` float64, the component of most variance first.
+    """
+
+    side: int
+    center: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+
+    def of(self, scaled: Pixels, valid: Mask) -> Pixels:
+        """Returns `(C, h, w)` float32 of scaled bands, 0 where invalid.
+
+        Only valid pixels are averaged; beyond the edges of the array nothing is.
+        """
+        means = means_around(scaled, valid, self.side)
+        bands = means.reshape(len(means), -1)
+        matrix = self.matrix.astype(np.float32)
+        offset = (self.matrix @ self.center).astype(np.float32)
+        found: Pixels = np.clip(matrix @ bands - offset[:, None], -_LIMIT, _LIMIT)
+        return found.reshape(means.shape) * valid
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the network sees of one modality.
+
+    Attributes:
+        statistics: Scaling of the bands.
+        neighbourhoods: What is made of the scaled bands; without any they are taken as they are,
+            as in the published network.
+    """
+
+    statistics: BandStatistics
+    neighbourhoods: tuple[Neighbourhood, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of features."""
+        return len(self.statistics.mean) * max(1, len(self.neighbourhoods))
+
+    @property
+    def reach(self) -> int:
+        """How far beyond a pixel its features look, in pixels."""
+        return max((n.side // 2 for n in self.neighbourhoods), default=0)
+
+    def of(self, pixels: Pixels, valid: Mask) -> Pixels:
+        """Returns `(C', h, w)` float32 of `(C, h, w)`, 0 where invalid."""
+        scaled = self.statistics.scale(pixels, valid)
+        if not self.neighbourhoods:
+            return scaled
+        return np.concatenate([n.of(scaled, valid) for n in self.neighbourhoods])
+
+
+def means_around(scaled: Pixels, valid: Mask, side: int) -> Pixels:
+    """Returns the means `(C, h, w)` of valid pixels around each; `scaled` is 0 where invalid."""
+    size = (side, side)
+    share = ndimage.uniform_filter(valid.astype(np.float32), size, mode="constant")
+    means = ndimage.uniform_filter(scaled, size, mode="constant", axes=(1, 2))
+    # A share is a multiple of 1 / side² but for rounding.
+    found: Pixels = np.divide(means, share, out=np.zeros_like(means), where=share > 0.5 / side**2)
+    return found
+
+
+def read_features(
+    stack: Stack, features: Sequence[Features], top: int, left: int, height: int, width: int
+) -> tuple[list[Pixels], list[Mask]]:
+    """Returns features `(C'_n, h, w)` and validity `(h, w)` of each modality in a window.
+
+    They do not depend on the window that they are read in: it is read with a margin.
+    """
+    margin = max(f.reach for f in features)
+    pixels, valid = stack.read(top - margin, left - margin, height + 2 * margin, width + 2 * margin)
+    inner = (slice(margin, margin + height), slice(margin, margin + width))
+    found = [
+        f.of(p, v)[(slice(None), *inner)] for f, p, v in zip(features, pixels, valid, strict=True)
+    ]
+    return found, [v[inner] for v in valid]
+
+
+def scene_features(
+    stacks: Sequence[Stack], chosen: Sequence[Positions], sides: Sequence[int]
+) -> list[Features]:
+    """Returns the features of each modality: scaling by chosen pixels, components around them.
+
+    Components need more pixels than there may be labels, and no classes: they are those of all
+    pixels in cells with training pixels. Streams over these, so that memory does not grow with the
+    scene.
+
+    Args:
+        stacks: The scenes.
+        chosen: For each scene the training pixels, as positions in its flattened grid.
+        sides: Of the neighbourhoods, odd; none takes the scaled bands as they are.
+
+    Raises:
+        AllNodataError: A modality has no valid pixel among those chosen.
+    """
+    scaling = scene_statistics(stacks, chosen)
+    spreads = [[_Spread(len(s.mean)) for _ in sides] for s in scaling]
+    if sides:
+        for pixels, valid, wanted in _surroundings(stacks, chosen, max(sides) // 2):
+            for n, statistics in enumerate(scaling):
+                scaled, used = statistics.scale(pixels[n], valid[n]), wanted & valid[n]
+                for spread, side in zip(spreads[n], sides, strict=True):
+                    spread.add(means_around(scaled, valid[n], side)[:, used])
+    return [
+        Features(statistics, tuple(map(_neighbourhood, sides, own)))
+        for statistics, own in zip(scaling, spreads, strict=True)
+    ]
+
+
+def _surroundings(
+    stacks: Sequence[Stack], chosen: Sequence[Positions], margin: int
+) -> Iterator[tuple[list[Pixels], list[Mask], Mask]]:
+    """Yields pixels, validity and which pixels count, of cells with training pixels in them.
+
+    A margin around each cell does not count, so that what counts has its whole neighbourhood.
+    """
+    cells = np.concatenate(
+        [_cells(n, *both) for n, both in enumerate(zip(stacks, chosen, strict=True))]
+    )
+    if len(cells) > _MOST:
+        cells = np.random.default_rng(0).permutation(cells)[:_MOST]
+        cells = cells[np.lexsort(cells.T[::-1])]  # files are read from their beginning to their end
+    inner = np.pad(np.ones((_CELL, _CELL), np.bool_), margin)
+    side = _CELL + 2 * margin
+    for scene, row, column in cells.tolist():
+        yield *stacks[scene].read(row * _CELL - margin, column * _CELL - margin, side, side), inner
+
+
+def _cells(scene: int, stack: Stack, pixels: Positions) -> NDArray[np.int64]:
+    """Returns scene, row and column `(n, 3)` of the cells that pixels lie in."""
+    rows, columns = np.divmod(pixels, stack.grid.shape[1])
+    cells = np.unique(np.stack([rows // _CELL, columns // _CELL], 1), axis=0)
+    return np.insert(cells, 0, scene, axis=1)
+
+
+class _Spread:
+    """Sums of values and of their products, in float64; scaled means are near 0 and bounded."""
+
+    def __init__(self, bands: int) -> None:
+        self.count = 0
+        self.sums = np.zeros(bands)
+        self.products = np.zeros((bands, bands))
+
+    def add(self, values: Pixels) -> None:
+        """Takes in `(C, n)` values."""
+        batch = values.astype(np.float64)
+        self.count += batch.shape[1]
+        self.sums += batch.sum(axis=1)
+        self.products += batch @ batch.T
+
+
+def _neighbourhood(side: int, spread: _Spread) -> Neighbourhood:
+    center = spread.sums / spread.count
+    covariance = spread.products / spread.count - np.outer(center, center)
+    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
+    axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # either sign would do
+    deviations = np.sqrt(variances + _FLOOR * max(variances.mean(), np.finfo(np.float32).eps))
+    return Neighbourhood(side, center, (axes / deviations).T)

@@ -1,0 +1,231 @@
+"""What makes the blocks of a map: a model and rasters, opened alike wherever blocks are made."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from odc.geo.geobox import GeoBox
+from rasterio import Env
+from rasterio.windows import Window
+
+from m3amba_geo.bundle import Bundle
+from m3amba_geo.config import ClassifyConfig, SceneConfig
+from m3amba_geo.errors import NoOverlapError, UsageError
+from m3amba_geo.events import Listener, Warned
+from m3amba_geo.geo.align import Stack, open_stack
+from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.maps import Layer, code_type
+from m3amba_geo.geo.raster import Raster, open_raster, same_place
+from m3amba_geo.geo.windows import default_stride
+from m3amba_geo.infer.blocks import RowRecords, row_type
+from m3amba_geo.infer.journal import Identity
+from m3amba_geo.infer.predict import Predictor, Region, Rows, agreement, map_rows, region_of
+from m3amba_geo.jobs.contents import content
+from m3amba_geo.jobs.machine import prepare, versions
+from m3amba_geo.jobs.memory import working_memory
+from m3amba_geo.model.device import choose_precision
+from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
+from m3amba_geo.model.guided import GuidedM3amba
+
+# GDAL would keep a twentieth of the machine's memory full of blocks that are not needed again.
+_CACHE_SHARE = 8
+_RESOLUTION_TOLERANCE = 0.1
+_AGREEMENT = 0.995  # share of equal classes below which bf16 is given up
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """All that the blocks of a map are made with.
+
+    Attributes:
+        stack: The rasters.
+        predictor: The model.
+        stride: Pixels between windows.
+        legend: Classes of the model.
+        mask: Raster on the stack's grid; None maps everything.
+        region: What is mapped.
+        kind: Type of a row, see `blocks.row_type`.
+        backend: Scan backend.
+        identity: All that the pixels depend on.
+    """
+
+    stack: Stack
+    predictor: Predictor
+    stride: int
+    legend: Legend
+    mask: Raster | None
+    region: Region
+    kind: np.dtype[np.void]
+    backend: str
+    identity: Identity
+
+    def rows(self, block: Region) -> Iterator[RowRecords]:
+        """Yields the rows of a block from its top."""
+        for rows in map_rows(self.stack, self.predictor, self.stride, block):
+            yield self._record(rows, block)
+
+    def _record(self, rows: Rows, block: Region) -> RowRecords:
+        valid = rows.valid
+        if self.mask is not None:
+            height, width = valid.shape
+            values, present = self.mask.read(Window(block.left, rows.top, width, height))
+            valid = valid & present[0] & (values[0] != 0)
+        table = np.array([entry.code for entry in self.legend], np.uint16)
+        codes = np.where(valid, table[rows.shares.argmax(axis=0)], np.uint16(0))
+        records = np.empty(len(valid), self.kind)
+        records["map"] = codes[:, None]  # (h, 1, W)
+        if "confidence" in (self.kind.names or ()):
+            records["confidence"] = np.where(valid, rows.shares.max(axis=0), 0)[:, None]
+        if "probabilities" in (self.kind.names or ()):
+            records["probabilities"] = np.where(valid, rows.shares, -1).transpose(1, 0, 2)
+        return records
+
+
+@contextmanager
+def open_mapper(
+    bundle: Bundle,
+    digest: str,
+    scene: SceneConfig,
+    config: ClassifyConfig,
+    threads: int | None,
+    emit: Listener,
+) -> Iterator[Mapper]:
+    """Opens all that blocks are made with.
+
+    Args:
+        bundle: The model.
+        digest: Checksum of its file.
+        scene: Rasters.
+        config: Options.
+        threads: Of the CPU; None takes all.
+        emit: Told of what was chosen and assumed.
+
+    Raises:
+        M3ambaError: Inputs or machine are not fit.
+    """
+    device, backend = prepare(config.device, config.scan, threads, emit)
+    legend = bundle.manifest.legend
+    predictor = Predictor(
+        _model(bundle, config, emit),
+        bundle.features,
+        device,
+        config.batch,
+        choose_precision(config.precision, device, emit),
+    )
+    with ExitStack() as handles:
+        stack = handles.enter_context(open_stack(scene, emit, bundle.manifest.modalities))
+        _compare_resolution(stack, bundle, emit)
+        _settle_precision(stack, predictor, emit)
+        region = region_of(stack.grid, config.bounds)
+        stride = _stride(config, predictor.patch)
+        mask = _mask(handles, config.mask, stack.grid)
+        kind = row_type(layers_of(config, legend), region.shape[1])
+        identity = {
+            "model": digest,
+            "grid": f"{stack.grid.shape} {stack.grid.affine} {stack.grid.crs}",
+            "bounds": str(region),
+            "resampling": scene.resampling,
+            "stride": str(stride),
+            "batch": str(predictor.batch),
+            "precision": str(predictor.precision),
+            "device": predictor.device.type,
+            "scan": backend,
+            "mask": "" if mask is None else content(mask),
+            "set of outputs": str(kind),
+        }
+        identity |= _contents(stack) | versions()
+        yield Mapper(stack, predictor, stride, legend, mask, region, kind, backend, identity)
+
+
+def layers_of(config: ClassifyConfig, legend: Legend) -> dict[str, Layer]:
+    """Returns the outputs by their roles.
+
+    Raises:
+        UsageError: Two have the same name.
+    """
+    layers = {"map": Layer(config.out, code_type(legend), 0, ("class",), legend)}
+    if config.confidence is not None:
+        layers["confidence"] = Layer(config.confidence, "float32", 0, ("probability",))
+    if config.probabilities is not None:
+        names = tuple(entry.name for entry in legend)
+        layers["probabilities"] = Layer(config.probabilities, "float32", -1, names)
+    files = [layer.path.resolve() for layer in layers.values()]
+    if len(set(files)) < len(files):
+        raise UsageError("Two outputs have the same name.", "Name a file for each.")
+    return layers
+
+
+def raster_cache(config: ClassifyConfig) -> Env:
+    """Returns the context in which GDAL keeps to its share of the working memory."""
+    return Env(GDAL_CACHEMAX=working_memory(config.memory) * 2**20 // _CACHE_SHARE)
+
+
+def _model(bundle: Bundle, config: ClassifyConfig, emit: Listener) -> GuidedM3amba:
+    identity = bundle.manifest.guide
+    if identity is None:
+        return GuidedM3amba(bundle.network, None)
+    encoder = load_encoder_by_identity(identity, config.guide_weights, emit)
+    guide = ClipGuide(encoder, bundle.manifest.network.bands)
+    guide.load_state_dict(dict(bundle.guide_weights))
+    return GuidedM3amba(bundle.network, guide)
+
+
+def _compare_resolution(stack: Stack, bundle: Bundle, emit: Listener) -> None:
+    affine, trained = stack.grid.affine, bundle.manifest.resolution
+    size = float(np.hypot(affine.a, affine.d))
+    if abs(size / trained[0] - 1) > _RESOLUTION_TOLERANCE:
+        emit(
+            Warned(
+                "resolution",
+                f"Pixels are {size:g} units wide; the model was trained on {trained[0]:g}. "
+                "Textures may mislead it.",
+            )
+        )
+
+
+def _settle_precision(stack: Stack, predictor: Predictor, emit: Listener) -> None:
+    """Goes back to float32 where a reduced precision would change the map."""
+    if predictor.precision is torch.float32:
+        return
+    same = agreement(stack, predictor)
+    if same < _AGREEMENT:
+        predictor.precision = torch.float32
+        emit(
+            Warned(
+                "precision",
+                f"In bf16 only {same:.1%} of the pixels tried keep their class: going on in fp32.",
+            )
+        )
+
+
+def _stride(config: ClassifyConfig, patch: int) -> int:
+    stride = config.stride or default_stride(patch)
+    if stride > patch:
+        raise UsageError(
+            f"A stride of {stride} leaves gaps between windows of {patch} pixels.",
+            f"Use --stride {patch} or less.",
+        )
+    return stride
+
+
+def _mask(handles: ExitStack, path: Path | None, grid: GeoBox) -> Raster | None:
+    if path is None:
+        return None
+    mask = handles.enter_context(open_raster(path))
+    if not same_place(mask.grid, grid):
+        raise NoOverlapError(
+            f"The mask {path} does not lie on the reference grid.",
+            "Give a mask with the size and geotransform of the reference raster.",
+        )
+    return mask
+
+
+def _contents(stack: Stack) -> dict[str, str]:
+    return {
+        f"raster {raster.path.name} ({modality.name}, {n})": content(raster)
+        for modality in stack.modalities
+        for n, raster in enumerate(modality.rasters)
+    }

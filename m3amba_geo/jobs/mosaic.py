@@ -1,0 +1,201 @@
+"""A mosaic: many scenes and an index of them in, a tile of the map for each and a VRT out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from m3amba_geo import __version__
+from m3amba_geo.bundle import load_bundle
+from m3amba_geo.config import ClassifyConfig, ModalityConfig, MosaicConfig, SceneConfig
+from m3amba_geo.errors import AllNodataError, JournalError, OutputExistsError
+from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned
+from m3amba_geo.files import checksum, locked, output_error, together, write_text
+from m3amba_geo.geo.index import IndexedScene, read_index
+from m3amba_geo.geo.maps import code_type
+from m3amba_geo.geo.raster import open_raster
+from m3amba_geo.geo.tiles import Tile, check_grids, vrt_of
+from m3amba_geo.infer.journal import Identity, unlike, work_folder
+from m3amba_geo.jobs.classify import beside, make_map, maker
+from m3amba_geo.jobs.contents import content
+from m3amba_geo.jobs.machine import versions
+
+VRT, TILES, RECORD = "mosaic.vrt", "tiles", "mosaic.json"
+_RECORDS = TypeAdapter(dict[str, dict[str, str]])
+_AGAIN = "Add --overwrite to make such tiles again, or name another folder."
+
+
+@dataclass(frozen=True)
+class MosaicResults:
+    """What was made.
+
+    Attributes:
+        vrt: The whole map, as a virtual raster.
+        tiles: Folder of the maps of all scenes.
+        scenes: How many scenes the index has.
+        made: How many of them were mapped now; the others had been before.
+    """
+
+    vrt: Path
+    tiles: Path
+    scenes: int
+    made: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns them as JSON can hold them."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+def run(
+    model: Path,
+    index: Path,
+    fields: Sequence[ModalityConfig],
+    config: MosaicConfig,
+    options: ClassifyConfig,
+    emit: Listener,
+) -> MosaicResults:
+    """Makes the tiles that are not there yet, and the VRT over all.
+
+    What each tile is made from is written down before the first one is: so a tile that is there
+    and whole is known by its record, whenever a run was stopped.
+
+    Args:
+        model: Model file.
+        index: See `geo.index`.
+        fields: Fields or assets that name the files of each modality; none takes those that are
+            called like the modalities of the model.
+        config: Where it goes.
+        options: How each map is made; its outputs, bounds and mask do not count.
+        emit: Told of everything on the way.
+
+    Raises:
+        M3ambaError: The index, a scene, the machine or an output is not fit. All scenes are
+            looked at before the first one is mapped.
+    """
+    emit(Started("mosaic", __version__))
+    bundle, digest = load_bundle(model), checksum(model)
+    names = [modality.name for modality in bundle.manifest.modalities]
+    wanted = fields or [ModalityConfig(name, (Path(name),)) for name in names]
+    scenes = read_index(index, wanted)
+    vrt, tiles = config.out / VRT, config.out / TILES
+    _make_folders(config.out, tiles)
+    with locked(vrt), ExitStack() as handles:
+        record = _read_record(config.out / RECORD)
+        if record is None and vrt.exists() and not options.overwrite:
+            raise OutputExistsError(f"{vrt} exists already, and is not ours.", _AGAIN)
+        settings = _settings(digest, config, options)
+        places, identities = _look(scenes, settings)
+        paths = {scene.name: tiles / f"{scene.name}.tif" for scene in scenes}
+        todo = [
+            scene
+            for scene in scenes
+            if _is_missing(
+                paths[scene.name],
+                (record or {}).get(scene.name),
+                identities[scene.name],
+                overwrite=options.overwrite,
+            )
+        ]
+        _write_record(config.out / RECORD, (record or {}) | identities)
+        if done := len(scenes) - len(todo):
+            emit(Note(f"{done} of {len(scenes)} scenes are mapped already."))
+        make = maker(options, handles)
+        for n, scene in enumerate(todo, done + 1):
+            emit(Note(f"Scene {scene.name}, {n} of {len(scenes)}."))
+            place = SceneConfig(scene.modalities, resampling=config.resampling)
+            try:
+                make_map(model, place, _for_tile(options, paths[scene.name]), make, emit)
+            except AllNodataError:
+                text = f"The scene {scene.name} has no valid pixel, and is left out."
+                emit(Warned("scene-empty", text))
+            emit(Progress("scenes", n, len(scenes), "scenes"))
+        shown = [place for place in places if (config.out / place.name).exists()]
+        if not shown:
+            raise AllNodataError("No scene has a valid pixel.", "Check their nodata values.")
+        legend = bundle.manifest.legend
+        with together() as scratch_of:
+            text = vrt_of(shown, code_type(legend), legend)
+            for path, content in {vrt: text, **beside(model.name, digest, bundle, vrt)}.items():
+                scratch_of(path).write_text(content, encoding="utf-8")
+    emit(Artifact(str(vrt), "map"))
+    return MosaicResults(vrt, tiles, len(scenes), len(todo))
+
+
+def _make_folders(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise output_error(error, folder) from error
+
+
+def _settings(digest: str, config: MosaicConfig, options: ClassifyConfig) -> dict[str, str]:
+    """Returns what all tiles depend on."""
+    keys = ("stride", "batch", "precision", "device", "scan")
+    asked = {key: str(getattr(options, key)) for key in keys}
+    return {"model": digest, "resampling": config.resampling, **asked, **versions()}
+
+
+def _look(
+    scenes: Sequence[IndexedScene], settings: Identity
+) -> tuple[list[Tile], dict[str, dict[str, str]]]:
+    """Opens every raster once; returns where tiles will lie, and what each depends on."""
+    places, identities = [], {}
+    for scene in scenes:
+        identity = dict(settings)
+        for modality in scene.modalities:
+            for n, file in enumerate(modality.files):
+                with open_raster(file) as raster:
+                    identity[f"raster {file.name} ({modality.name}, {n})"] = content(raster)
+                    if modality is scene.modalities[0] and n == 0:
+                        places.append(Tile(f"{TILES}/{scene.name}.tif", raster.grid))
+        identities[scene.name] = identity
+    check_grids(places)
+    return places, identities
+
+
+def _is_missing(tile: Path, old: Identity | None, new: Identity, *, overwrite: bool) -> bool:
+    """Whether a tile is to be made; one that may be replaced is removed, its record comes later.
+
+    Raises:
+        JournalError: It was made from something else.
+        OutputExistsError: It is there, and nobody knows what it was made from.
+    """
+    if not tile.exists() or work_folder(tile).exists():
+        return True
+    changed = unlike(old or {}, new)
+    if not changed:
+        return False
+    if not overwrite and old is None:
+        raise OutputExistsError(f"{tile} exists already, and is not ours.", _AGAIN)
+    if not overwrite:
+        raise JournalError(f"{tile} was made with another {', '.join(changed)}.", _AGAIN)
+    try:
+        tile.unlink()
+    except OSError as error:
+        raise output_error(error, tile) from error
+    return True
+
+
+def _for_tile(options: ClassifyConfig, tile: Path) -> ClassifyConfig:
+    return replace(options, out=tile, confidence=None, probabilities=None, bounds=None, mask=None)
+
+
+def _read_record(path: Path) -> dict[str, dict[str, str]] | None:
+    try:
+        return _RECORDS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError) as error:
+        raise JournalError(
+            f"{path}, which says what the tiles were made from, can't be read.",
+            "Remove it and add --overwrite to make all tiles again, or name another folder.",
+        ) from error
+
+
+def _write_record(path: Path, record: Mapping[str, Identity]) -> None:
+    write_text(path, json.dumps(record, indent=1) + "\n")
