@@ -16,7 +16,7 @@ from m3amba_geo.errors import DeviceUnavailableError
 from m3amba_geo.learn import loop
 from m3amba_geo.learn.world import ALONE, World, join
 
-LIMIT = 400  # seconds; on two cores with nothing else to do it takes 20
+LIMIT = 600  # seconds; some twenty on two cores that have nothing else to do
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
