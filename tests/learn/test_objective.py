@@ -83,16 +83,18 @@ def test_each_term_has_its_pixels_and_invalid_ones_have_none():
 
 def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
     logits, fused = heads()
-    batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5)
+    batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5, 0.5)
     batch.classes[0, 1:] = UNLABELLED
     batch.valid[1, 2:] = False
     batch.classes[1, 2:] = UNLABELLED
+    labels = (batch.classes, batch.valid, batch.taught)
 
     def part(n, counts):
-        own = Batch([], batch.classes[n : n + 1], batch.valid[n : n + 1])
+        own = Batch([], [], [], *(x[n : n + 1] for x in labels))
         return objective([x[n : n + 1] for x in logits], fused[n : n + 1], own, counts).item()
 
-    assert batch.counts().tolist() == [(batch.classes >= 0).sum(), batch.valid.sum()]
+    known, taught = ((x != UNLABELLED).sum() for x in (batch.classes, batch.taught))
+    assert batch.counts().tolist() == [known, batch.valid.sum(), taught]
     whole = objective(logits, fused, batch).item()
     assert part(0, batch.counts()) + part(1, batch.counts()) == pytest.approx(whole, rel=1e-5)
     assert (part(0, None) + part(1, None)) / 2 != pytest.approx(whole, rel=1e-2)  # a mean is not it
@@ -100,8 +102,8 @@ def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
 
 def test_a_part_without_labels_has_no_share_in_the_entropy():
     logits, fused = heads()
-    objective = Objective(torch.ones(CLASSES), 1.0, 0.0)
-    assert objective(logits, fused, ground(labelled=0.0), torch.tensor([7, 9])).item() == 0
+    objective = Objective(torch.ones(CLASSES), 1.0, 0.0, 0.0)
+    assert objective(logits, fused, ground(labelled=0.0), torch.tensor([7, 9, 9])).item() == 0
 
 
 @pytest.mark.parametrize(("labelled", "valid"), [(0.0, 0.8), (0.0, 0.0)])
