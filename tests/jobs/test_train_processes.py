@@ -51,7 +51,7 @@ def test_two_processes_make_the_model_of_one(place, tmp_path):
     assert any("2 processes share" in e["message"] for e in events if e["event"] == "note")
     together = load_bundle(tmp_path / "model.m3amba")
     config = TrainConfig(
-        out=tmp_path / "one.m3amba", patch=16, epochs=1, batch=4, workers=1,
+        out=tmp_path / "one.m3amba", patch=16, epochs=1, batch=4, threads=1,
         split=SplitConfig(gap=4), guide=GuideConfig(mode="none"),
     )  # fmt: skip
     alone = load_bundle(train.run([place.scene], config, ignore).model)
