@@ -1,14 +1,26 @@
 """The processes of `torchrun` but the first: that one speaks for all."""
 
 import os
+import signal
 
 from m3amba_geo.cli.jsonlines import JsonLines
 from m3amba_geo.events import Event
 
 
+def is_one_of_several() -> bool:
+    """Whether `torchrun` started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def is_follower() -> bool:
     """Whether `torchrun` started this process, and another one is the first."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK") != "0"
+    return is_one_of_several() and os.environ.get("RANK") != "0"
+
+
+def outlast_others() -> None:
+    """Lets a process that is done end by itself: `torchrun` stops the rest when one has failed."""
+    if is_one_of_several():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Follower(JsonLines):

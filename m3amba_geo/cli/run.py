@@ -13,7 +13,7 @@ import click
 
 from m3amba_geo.cli.cancel import Cancellation
 from m3amba_geo.cli.failure import explain
-from m3amba_geo.cli.follower import Follower, is_follower
+from m3amba_geo.cli.follower import Follower, is_follower, outlast_others
 from m3amba_geo.errors import CancelledError, M3ambaError
 from m3amba_geo.events import Done, Event, Failed, Listener, Progress
 
@@ -69,6 +69,7 @@ class Session:
         if self._output:
             self._output.close()
         self.cancellation.__exit__(kind, error, trace)
+        outlast_others()
 
     def run(
         self,

@@ -38,8 +38,8 @@ def make_patches():
         stack_of(
             pixels, rng.normal(0, 1, (1, SIDE, SIDE)), invalid={1: (rows < 8) & (columns < 20)}
         ),
-        np.where(known & ~held_out, truth, UNLABELLED).astype(np.int32),
-        np.where(known & held_out, truth, UNLABELLED).astype(np.int32),
+        np.where(known & ~held_out, truth, UNLABELLED),
+        np.where(known & held_out, truth, UNLABELLED),
     )
     return Patches([scene], as_they_are(3, 1), 8)
 
@@ -69,6 +69,11 @@ def train(folder, name, world, *, run="run", resume=False, at_step=lambda _: Non
     fitted = made.fit(resume)
     told = {"losses": losses, "scores": fitted.scores}
     save_file(model.state_dict(), folder / f"{name}-{world.rank}", {"told": json.dumps(told)})
+
+
+def hurry():
+    """Makes a short run validate half-way and at its end, and teach itself whatever it thinks."""
+    loop._VALIDATIONS, loop._SURE = 2, 0.4
 
 
 class OwnCounts(World):
@@ -121,7 +126,7 @@ def killed(folder, world):
 
 def main(folder, scenario):
     torch.set_num_threads(1)
-    loop._VALIDATIONS = 2
+    hurry()
     try:
         with join() as world:
             globals()[scenario](folder, world)

@@ -83,18 +83,19 @@ def test_each_term_has_its_pixels_and_invalid_ones_have_none():
 
 def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
     logits, fused = heads()
-    batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5, 0.5)
+    batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5, 0.7)
     batch.classes[0, 1:] = UNLABELLED
     batch.valid[1, 2:] = False
-    batch.classes[1, 2:] = UNLABELLED
-    labels = (batch.classes, batch.valid, batch.taught)
+    batch.classes[1, 2:] = batch.taught[1, 1:] = UNLABELLED
 
     def part(n, counts):
+        labels = (batch.classes, batch.valid, batch.taught)
         own = Batch([], [], [], *(x[n : n + 1] for x in labels))
         return objective([x[n : n + 1] for x in logits], fused[n : n + 1], own, counts).item()
 
-    known, taught = ((x != UNLABELLED).sum() for x in (batch.classes, batch.taught))
-    assert batch.counts().tolist() == [known, batch.valid.sum(), taught]
+    assert batch.counts().tolist() == [
+        (batch.classes >= 0).sum(), batch.valid.sum(), (batch.taught >= 0).sum(),
+    ]  # fmt: skip
     whole = objective(logits, fused, batch).item()
     assert part(0, batch.counts()) + part(1, batch.counts()) == pytest.approx(whole, rel=1e-5)
     assert (part(0, None) + part(1, None)) / 2 != pytest.approx(whole, rel=1e-2)  # a mean is not it

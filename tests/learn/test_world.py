@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from sharing import CONFIG, HALF, make_patches, train
+from sharing import CONFIG, HALF, hurry, make_patches, train
 
 from m3amba_geo.errors import DeviceUnavailableError
 from m3amba_geo.learn import loop
@@ -61,7 +61,9 @@ def both(tmp_path_factory):
     """Trainings by one process and by two."""
     folder = tmp_path_factory.mktemp("both")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_VALIDATIONS", 2)
+        for name in ("_VALIDATIONS", "_SURE"):
+            patch.setattr(loop, name, getattr(loop, name))
+        hurry()
         train(folder, "one", ALONE)
         status, complaints = launch(folder, "together")
         assert status == 0, complaints
