@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from m3amba_geo.bundle import load_bundle, save_bundle
 from tests.conftest import make_place, write_raster
 
 ALONE = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # small networks gain nothing by more
+KILLED = 1 if os.name == "nt" else -9  # what `Popen.kill` makes a process end with
 _DELAY = 0.05  # seconds; the last steps, after the last event but one, take about as long
 Result = dict[str, str]
 """What lies in the folder of outputs: names and digests, hidden files among them."""
@@ -94,7 +94,7 @@ class Reference:
 def run(
     job: Job, folder: Path, moment: Moment | None = None, strike: Callable[[], None] | None = None
 ) -> Ended:
-    """Runs a job's command; at the moment, if any, strikes: by default with SIGKILL."""
+    """Runs a job's command; at the moment, if any, strikes: by default it kills."""
     command = [sys.executable, "-m", "m3amba_geo", *job.command(folder), "--json"]
     events, passed, timer = [], 0, None
     with (
@@ -142,7 +142,7 @@ def kill(job: Job, folder: Path, reference: Reference, moment: Moment) -> str:
     """
     ended = run(job, folder, moment)
     left = job.result(folder)
-    if ended.status == -signal.SIGKILL:
+    if ended.status == KILLED:
         outputs = {name: digest for name, digest in left.items() if _is_output(name)}
         assert outputs.items() <= reference.result.items(), (moment, left)
         return ended.phase

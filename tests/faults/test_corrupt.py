@@ -1,15 +1,16 @@
 """A small sample of `python -m training.bench.corrupt`."""
 
-import os
-
 import numpy as np
 import pytest
+
+pytest.importorskip(
+    "resource",
+    reason="each input is read in a forked child whose processor time is limited by setrlimit and "
+    "whose memory is told by getrusage: Windows has none of these",
+)
 from corrupting import make_inputs, outcome
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.name != "posix", reason="the harness forks, which Windows can not"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("kind", ["bundle", "raster", "vector"])

@@ -1,7 +1,5 @@
 """A small sample of `python -m training.bench.kills`: real kills, a disk that really fills."""
 
-import os
-
 import numpy as np
 import pytest
 from disks import small_disk
@@ -9,10 +7,7 @@ from killing import Moment, classification, empty, fill, kill, training, uninter
 
 NEVER = Moment("no phase", 0)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.name != "posix", reason="kills by signals, which Windows lacks"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("make", [classification, training])

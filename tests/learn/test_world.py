@@ -131,12 +131,7 @@ def test_gradients_are_summed_and_what_nobody_has_stays_away(both):
     [
         ("failing", "disk-full", 1),
         ("other_data", "usage", 1),
-        pytest.param(
-            "killed",
-            "process-lost",
-            0,
-            marks=pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
-        ),
+        ("killed", "process-lost", 0),
     ],
 )
 def test_an_error_in_one_process_ends_all(tmp_path, scenario, code, origin):
