@@ -80,3 +80,14 @@ def make_place(folder: Path, seed: int = 0) -> Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return make_place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks lose more by sharing out than they gain, most of all beside others."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from m3amba_geo.bundle import Bundle, Manifest, Scaling
 from m3amba_geo.config import NetworkConfig
+from m3amba_geo.events import Progress
 from m3amba_geo.geo.align import Stack, TrainedModality
 from m3amba_geo.geo.area import GridRecord
 from m3amba_geo.geo.bands import Band
@@ -16,7 +17,7 @@ from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.stats import BandStatistics
-from m3amba_geo.learn.patches import LabelledScene
+from m3amba_geo.learn.patches import UNLABELLED, LabelledScene
 from m3amba_geo.model import build
 
 
@@ -66,6 +67,33 @@ def scene_of(stack, train, validation):
 def as_they_are(*bands):
     """Features that are the pixels themselves, for modalities of so many bands."""
     return [Features(BandStatistics(np.zeros(count), np.ones(count))) for count in bands]
+
+
+def two_sides(side, *, validation=True, invalid=None):
+    """A labelled scene of two classes, left and right, that the first modality tells apart."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((side, side))
+    truth = columns // (side // 2)
+    pixels = truth * 2 - 1 + rng.normal(0, 0.5, (3, side, side))
+    other = rng.normal(0, 1, (1, side, side))
+    held_out = rows >= 3 * side // 4
+    train = np.where(held_out, UNLABELLED, truth)
+    held = np.where(held_out & validation, truth, UNLABELLED)
+    return scene_of(stack_of(pixels, other, invalid=invalid), train, held)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Someone has stopped a job."""
+
+
+def stop_after(done, phase="training"):
+    """Returns a listener that stops a job after so much of a phase."""
+
+    def emit(event):
+        if isinstance(event, Progress) and (event.phase, event.done) == (phase, done):
+            raise Interrupted
+
+    return emit
 
 
 def legend_of(*codes):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from small import bundle_of
 
 from m3amba_geo.bundle import save_bundle
@@ -27,6 +26,8 @@ from m3amba_geo.infer.journal import Journal, work_folder
 from m3amba_geo.jobs import classify, room
 from tests.conftest import write_raster
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PATCH, SHAPE = 16, (100, 40)
 ROWS = 24  # of a block, here
 
@@ -34,10 +35,6 @@ ROWS = 24  # of a block, here
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "_EXTRA", 2)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks lose more by sharing out than they gain
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 import torch
 from safetensors.numpy import load_file
+from small import Interrupted, stop_after
 
 from m3amba_geo.bundle import load_bundle, read_manifest
 from m3amba_geo.cli import main
@@ -116,18 +117,6 @@ def test_what_embeddings_depend_on_makes_files_of_its_own(place, encoder, tmp_pa
     assert files() == 4
 
 
-class Interrupted(Exception):
-    pass
-
-
-def stop_after(phase, done):
-    def emit(event):
-        if isinstance(event, Progress) and (event.phase, event.done) == (phase, done):
-            raise Interrupted
-
-    return emit
-
-
 def test_a_resumed_training_ends_at_the_same_weights(place, encoder, tmp_path, monkeypatch):
     config = settings(tmp_path / "whole", encoder)
     whole = load_bundle(train.run([place.scene], config, ignore).model)
@@ -135,9 +124,9 @@ def test_a_resumed_training_ends_at_the_same_weights(place, encoder, tmp_path, m
     monkeypatch.setattr("m3amba_geo.learn.embeddings._KEEP_EVERY", 0.0)
     config = settings(tmp_path / "parts", encoder)
     with pytest.raises(Interrupted):
-        train.run([place.scene], config, stop_after("embedding", 9))
+        train.run([place.scene], config, stop_after(9, "embedding"))
     with pytest.raises(Interrupted):
-        train.run([place.scene], config, stop_after("training", 5))
+        train.run([place.scene], config, stop_after(5))
     parts = load_bundle(train.run([place.scene], config, ignore, resume=True).model)
     for one, other in (
         (whole.network.state_dict(), parts.network.state_dict()),

@@ -9,7 +9,6 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
-import torch
 from affine import Affine
 from shapely.geometry import box
 from small import bundle_of
@@ -30,16 +29,10 @@ from m3amba_geo.jobs import mosaic
 from m3amba_geo.jobs.sidecar import read_sidecar
 from tests.conftest import CRS, write_raster
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (40, 48)
 CORNERS = {"west": (600_000.0, 5_400_000.0), "east": (600_900.0, 5_399_700.0)}  # they overlap
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks lose more by sharing out than they gain
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import rasterio
 import torch
 from affine import Affine
 from safetensors import safe_open
+from small import Interrupted, stop_after
 
 from m3amba_geo.bundle import load_bundle, read_manifest
 from m3amba_geo.config import ClassifyConfig, LabelConfig, ModalityConfig, SceneConfig, SplitConfig
@@ -110,18 +111,10 @@ def test_only_the_model_is_left(trained):
 # Interruption
 
 
-def stop_after(step):
-    def emit(event):
-        if isinstance(event, Progress) and event.done == step:
-            raise KeyboardInterrupt
-
-    return emit
-
-
 def test_an_interrupted_run_is_taken_up_and_ends_the_same(trained, tmp_path):
     place = make_place(tmp_path)
     before = files(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         train.run([place.scene], quick(tmp_path), stop_after(9))
     assert files(tmp_path) == before | {"model.m3amba.checkpoint"}
     with pytest.raises(CheckpointError, match="other data, labels or settings"):
@@ -135,7 +128,7 @@ def test_an_interrupted_run_is_taken_up_and_ends_the_same(trained, tmp_path):
 def test_a_run_that_began_with_a_model_is_not_taken_up_without_it(trained, tmp_path):
     place = make_place(tmp_path, seed=3)
     config = quick(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         train.run([place.scene], config, stop_after(9), init=trained.model)
     with pytest.raises(CheckpointError, match="other data, labels or settings"):
         train.run([place.scene], config, ignore, resume=True)  # its scaling would be another

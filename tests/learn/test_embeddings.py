@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from disks import read_only, small_disk
-from small import as_they_are, scene_of, stack_of
+from small import Interrupted, as_they_are, stop_after, two_sides
 from torch import nn
 
 from m3amba_geo.config import NetworkConfig, TrainConfig
@@ -12,7 +12,7 @@ from m3amba_geo.events import Note, Progress, Warned, ignore
 from m3amba_geo.learn import embeddings as module
 from m3amba_geo.learn.embeddings import embed
 from m3amba_geo.learn.loop import fit
-from m3amba_geo.learn.patches import CELL, UNLABELLED, Patches
+from m3amba_geo.learn.patches import CELL, Patches
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import ClipGuide, Encoder, GuideIdentity
 from m3amba_geo.model.guided import GuidedM3amba
@@ -48,17 +48,8 @@ def make_guide():
 
 
 def make_patches(step=CELL):
-    """Two classes, left and right, that the first modality tells apart."""
-    rng = np.random.default_rng(0)
-    truth = np.indices((SIDE, SIDE))[1] // (SIDE // 2)
-    pixels = truth * 2 - 1 + rng.normal(0, 0.5, (3, SIDE, SIDE))
-    other = rng.normal(0, 1, (1, SIDE, SIDE))
-    held_out = np.indices((SIDE, SIDE))[0] >= 3 * SIDE // 4
-    train = np.where(held_out, UNLABELLED, truth).astype(np.int32)
-    held = np.where(held_out, truth, UNLABELLED).astype(np.int32)
     holes = {1: np.indices((SIDE, SIDE))[1] < SIDE // 2}  # windows at the left see no height
-    scene = scene_of(stack_of(pixels, other, invalid=holes), train, held)
-    return Patches([scene], as_they_are(3, 1), PATCH, step)
+    return Patches([two_sides(SIDE, invalid=holes)], as_they_are(3, 1), PATCH, step)
 
 
 def images_of(guide):
@@ -137,18 +128,6 @@ def test_a_silenced_modality_is_a_patch_without_data(tmp_path):
     assert silenced > 10
 
 
-class Interrupted(Exception):
-    pass
-
-
-def stop_after(phase, done):
-    def emit(event):
-        if isinstance(event, Progress) and (event.phase, event.done) == (phase, done):
-            raise Interrupted
-
-    return emit
-
-
 def test_a_run_that_is_taken_up_ends_as_if_it_had_not_been_interrupted(tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir()
     guide = make_guide()
@@ -157,12 +136,12 @@ def test_a_run_that_is_taken_up_ends_as_if_it_had_not_been_interrupted(tmp_path,
     monkeypatch.setattr(module, "_KEEP_EVERY", 0.0)
     path, guide = tmp_path / "a", make_guide()
     with pytest.raises(Interrupted):
-        embed(guide, make_patches(), path, stop_after("embedding", 4))
+        embed(guide, make_patches(), path, stop_after(4, "embedding"))
     guide = make_guide()
     table = embed(guide, make_patches(), path, ignore)
     assert images_of(guide) == 2 * (len(table.windows) - 3)  # three were kept
     with pytest.raises(Interrupted):
-        train(tmp_path, guide, table, emit=stop_after("training", 7))
+        train(tmp_path, guide, table, emit=stop_after(7))
     guide = make_guide()
     table = embed(guide, make_patches(), path, ignore)
     assert images_of(guide) == 0

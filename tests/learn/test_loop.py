@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from small import as_they_are, scene_of, stack_of
+from small import Interrupted, as_they_are, stop_after, two_sides
 
 from m3amba_geo.config import NetworkConfig, TrainConfig
 from m3amba_geo.errors import CheckpointError
@@ -34,16 +34,7 @@ def patches():
 
 
 def make_patches(validation=True):
-    """Two classes, left and right, that the first modality tells apart."""
-    rng = np.random.default_rng(0)
-    truth = np.indices((SIDE, SIDE))[1] // (SIDE // 2)
-    pixels = truth * 2 - 1 + rng.normal(0, 0.5, (3, SIDE, SIDE))
-    other = rng.normal(0, 1, (1, SIDE, SIDE))
-    held_out = np.indices((SIDE, SIDE))[0] >= 3 * SIDE // 4
-    train = np.where(held_out, UNLABELLED, truth).astype(np.int32)
-    held = np.where(held_out & validation, truth, UNLABELLED).astype(np.int32)
-    scene = scene_of(stack_of(pixels, other), train, held)
-    return Patches([scene], as_they_are(3, 1), 8)
+    return Patches([two_sides(SIDE, validation=validation)], as_they_are(3, 1), 8)
 
 
 def make_model():
@@ -93,18 +84,6 @@ def test_it_learns_what_can_be_learnt(patches, tmp_path):
     scores = [e for e in events if isinstance(e, Metric)]
     assert {e.metric for e in scores} == {"validation_overall_accuracy"}
     assert fitted.best_step in {e.step for e in scores}
-
-
-class Interrupted(Exception):
-    pass
-
-
-def stop_after(step):
-    def emit(event):
-        if isinstance(event, Progress) and event.done == step:
-            raise Interrupted
-
-    return emit
 
 
 @pytest.mark.parametrize("stops", [(7,), (1, 12), (3, 11)])
