@@ -12,6 +12,7 @@ from m3amba_geo.cli.options import (
     command,
     config_option,
     machine_options,
+    network_option,
     program_options,
     setting,
     together,
@@ -19,6 +20,7 @@ from m3amba_geo.cli.options import (
 from m3amba_geo.cli.run import Session
 from m3amba_geo.cli.settings import load, modalities_of
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +63,7 @@ MOSAIC_OPTIONS = together(
 @EFFORT_OPTIONS
 @machine_options("classify")
 @CLUSTER_OPTIONS
+@network_option()
 @config_option()
 @program_options()
 @click.pass_obj
@@ -77,7 +80,8 @@ def mosaic(session: Session, model: Path, index: Path, fields: tuple[str, ...]) 
         from m3amba_geo.jobs import mosaic as job
 
         wanted = modalities_of(fields)
-        return job.run(model, index, wanted, config.mosaic, config.classify, emit)
+        with reach(network=config.allow_network):
+            return job.run(model, index, wanted, config.mosaic, config.classify, emit)
 
     session.run(work, _render)
 

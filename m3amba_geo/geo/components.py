@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.marks import Positions
-from m3amba_geo.geo.stats import chosen_pixels
+from m3amba_geo.geo.stats import Spread, chosen_pixels
 
 _IMAGE = 3  # bands of an image
 _FLAT = 1e-6  # variance of scaled bands below which a component is rounding
@@ -45,12 +45,12 @@ def principal_components(
     """
     if all(f.neighbourhoods for f in features):
         return [_leading(f) for f in features]
-    spreads = [_Spread(len(f.statistics.mean)) for f in features]
+    spreads = [Spread(len(f.statistics.mean)) for f in features]
     for values in chosen_pixels(stacks, chosen):
         for spread, own, part in zip(spreads, features, values, strict=True):
             everywhere = np.ones((1, part.shape[1]), np.bool_)
             spread.add(own.statistics.scale(part[:, None], everywhere)[:, 0])
-    return [spread.components() for spread in spreads]
+    return [_components(spread) for spread in spreads]
 
 
 def _leading(features: Features) -> Components:
@@ -59,29 +59,13 @@ def _leading(features: Features) -> Components:
     return Components(np.eye(features.count)[rows], np.zeros(_IMAGE))
 
 
-class _Spread:
-    """Sums of scaled bands and of their products, in float64; they are near 0 and bounded."""
-
-    def __init__(self, bands: int) -> None:
-        self.count = 0
-        self.sums = np.zeros(bands)
-        self.products = np.zeros((bands, bands))
-
-    def add(self, values: NDArray[np.float32]) -> None:
-        """Takes in `(C, n)` scaled values."""
-        batch = values.astype(np.float64)
-        self.count += batch.shape[1]
-        self.sums += batch.sum(axis=1)
-        self.products += batch @ batch.T
-
-    def components(self) -> Components:
-        mean = self.sums / self.count
-        covariance = self.products / self.count - np.outer(mean, mean)  # (C, C)
-        variances, axes = np.linalg.eigh(covariance)
-        largest = [n for n in range(len(mean))[::-1][:_IMAGE] if variances[n] > _FLAT]
-        found = [_upright(axes[:, n]) / np.sqrt(variances[n]) for n in largest] or [0 * mean]
-        weights = np.resize(np.stack(found), (_IMAGE, len(mean)))  # repeats rows
-        return Components(weights, -weights @ mean)
+def _components(spread: Spread) -> Components:
+    mean, covariance = spread.moments()
+    variances, axes = np.linalg.eigh(covariance)
+    largest = [n for n in range(len(mean))[::-1][:_IMAGE] if variances[n] > _FLAT]
+    found = [_upright(axes[:, n]) / np.sqrt(variances[n]) for n in largest] or [0 * mean]
+    weights = np.resize(np.stack(found), (_IMAGE, len(mean)))  # repeats rows
+    return Components(weights, -weights @ mean)
 
 
 def _upright(axis: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.raster import Mask, Pixels
-from m3amba_geo.geo.stats import BandStatistics, scene_statistics
+from m3amba_geo.geo.stats import BandStatistics, Spread, scene_statistics
 
 _FLOOR = 0.01  # of the mean variance: a component of much less stays small
 _CELL = 32  # side in pixels of the cells that components are estimated from
@@ -128,7 +128,7 @@ def scene_features(
         AllNodataError: A modality has no valid pixel among those chosen.
     """
     scaling = scene_statistics(stacks, chosen)
-    spreads = [[_Spread(len(s.mean)) for _ in sides] for s in scaling]
+    spreads = [[Spread(len(s.mean)) for _ in sides] for s in scaling]
     if sides:
         for pixels, valid, wanted in _surroundings(stacks, chosen, max(sides) // 2):
             for n, statistics in enumerate(scaling):
@@ -167,25 +167,8 @@ def _cells(scene: int, stack: Stack, pixels: Positions) -> NDArray[np.int64]:
     return np.insert(cells, 0, scene, axis=1)
 
 
-class _Spread:
-    """Sums of values and of their products, in float64; scaled means are near 0 and bounded."""
-
-    def __init__(self, bands: int) -> None:
-        self.count = 0
-        self.sums = np.zeros(bands)
-        self.products = np.zeros((bands, bands))
-
-    def add(self, values: Pixels) -> None:
-        """Takes in `(C, n)` values."""
-        batch = values.astype(np.float64)
-        self.count += batch.shape[1]
-        self.sums += batch.sum(axis=1)
-        self.products += batch @ batch.T
-
-
-def _neighbourhood(side: int, spread: _Spread) -> Neighbourhood:
-    center = spread.sums / spread.count
-    covariance = spread.products / spread.count - np.outer(center, center)
+def _neighbourhood(side: int, spread: Spread) -> Neighbourhood:
+    center, covariance = spread.moments()
     variances, axes = np.linalg.eigh(covariance)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
     axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # either sign would do

@@ -7,6 +7,7 @@ that it is: of STAC, only `id` and the assets' `href` matter here.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,9 +141,9 @@ def _names(path: Path, rows: Sequence[_Row]) -> list[str]:
         re.sub(r"[^\w.-]", "_", row.name or f"scene-{n:0{digits}}").lstrip(".") or "_"
         for n, row in enumerate(rows, 1)
     ]
-    folded = [name.casefold() for name in names]
+    times = Counter(name.casefold() for name in names)
     for name in names:
-        if folded.count(name.casefold()) > 1:
+        if times[name.casefold()] > 1:
             raise DataError(
                 f"Two scenes of {path} would be called {name!r}.",
                 f"Give each scene another value in the field {NAME_FIELDS[0]!r}, or another `id`.",
@@ -158,7 +159,7 @@ def _file(index: Path, scene: str, row: _Row, field: str) -> Path:
             f"It has {', '.join(k for k, v in row.files.items() if v) or 'none'}; say which field "
             "or asset holds which modality: MODALITY=FIELD.",
         )
-    if text.startswith("/vsi"):
+    if text.startswith("/vsi"):  # whether it may be opened is told where it is
         return Path(text)
     parts = urlsplit(text)
     if len(parts.scheme) > 1 and parts.scheme != "file":  # a single letter is a drive

@@ -121,3 +121,24 @@ class _Moments:
         deviation = np.sqrt(self.squares / self.count)
         flat = deviation <= 1e-7 * np.maximum(np.abs(self.mean), 1e-30)
         return BandStatistics(self.mean, np.where(flat, 1.0, deviation))
+
+
+class Spread:
+    """Sums of scaled values and of their products, in float64: they are near 0 and bounded."""
+
+    def __init__(self, bands: int) -> None:
+        self.count = 0
+        self.sums = np.zeros(bands)
+        self.products = np.zeros((bands, bands))
+
+    def add(self, values: Pixels) -> None:
+        """Takes in `(C, n)` values."""
+        batch = values.astype(np.float64)
+        self.count += batch.shape[1]
+        self.sums += batch.sum(axis=1)
+        self.products += batch @ batch.T
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns mean `(C,)` and covariance `(C, C)`."""
+        mean = self.sums / self.count
+        return mean, self.products / self.count - np.outer(mean, mean)

@@ -119,8 +119,8 @@ def run(
         legend = bundle.manifest.legend
         with together() as scratch_of:
             text = vrt_of(shown, code_type(legend), legend)
-            for path, content in {vrt: text, **beside(model.name, digest, bundle, vrt)}.items():
-                scratch_of(path).write_text(content, encoding="utf-8")
+            for path, words in {vrt: text, **beside(model.name, digest, bundle, vrt)}.items():
+                scratch_of(path).write_text(words, encoding="utf-8")
     emit(Artifact(str(vrt), "map"))
     return MosaicResults(vrt, tiles, len(scenes), len(todo))
 

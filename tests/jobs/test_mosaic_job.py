@@ -21,10 +21,13 @@ from m3amba_geo.errors import (
     FileMissingError,
     GridsDifferError,
     JournalError,
+    NetworkOffError,
     OutputExistsError,
+    RasterUnreadableError,
     UnknownFieldError,
 )
 from m3amba_geo.events import Progress, Warned, ignore
+from m3amba_geo.geo.access import reach
 from m3amba_geo.jobs import mosaic
 from m3amba_geo.jobs.sidecar import read_sidecar
 from tests.conftest import CRS, write_raster
@@ -176,6 +179,14 @@ def test_a_missing_file_is_told_before_anything_is_mapped(model, scenes, make):
         run(model, index, events.append)
     assert not [event for event in events if isinstance(event, Progress)]
     assert not (index.parent / "out").exists()
+
+
+def test_a_server_is_asked_only_where_that_is_allowed(model, scenes):
+    index = stac(scenes, dem={"href": "/vsicurl/http://127.0.0.1:9/dem.tif"})
+    with pytest.raises(NetworkOffError):
+        run(model, index)
+    with reach(network=True), pytest.raises(RasterUnreadableError):  # nobody listens there
+        run(model, index, out="again")
 
 
 def test_what_lies_elsewhere_or_is_not_named_is_refused(model, scenes):
