@@ -5,13 +5,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from small import used_by
 
 from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import GuideConfig, SplitConfig, TrainConfig
 from m3amba_geo.errors import DataError
 from m3amba_geo.events import ignore
-from small import used_by
-
 from training import methods, run
 from training.outcome import Outcome
 from training.own import m3amba
