@@ -14,4 +14,4 @@ from m3amba_geo.jobs import evaluate
 names = [Path(name) for name in sys.argv[1:]]
 for path, labels, html in zip(names[::3], names[1::3], names[2::3], strict=True):
     evaluate.run(path, EvaluateConfig(LabelConfig(labels), html=html), ignore)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}\n")
