@@ -258,7 +258,8 @@ def patches(pixels: Positions, codes: NDArray[np.uint16], width: int) -> NDArray
     _, first = np.unique(patch, return_index=True)
     ranks = np.empty(first.size, np.uint32)
     ranks[np.lexsort((first, codes[starts][first]))] = np.arange(1, first.size + 1)
-    return ranks[patch][run]
+    groups: NDArray[np.uint32] = ranks[patch][run]
+    return groups
 
 
 def _touching(

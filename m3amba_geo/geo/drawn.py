@@ -1,6 +1,7 @@
 """Labels that are drawn: values of their features, and the pixels that they label."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -12,17 +13,13 @@ from m3amba_geo.errors import UnknownFieldError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.burn import Burned, Features, burn, make_valid
 from m3amba_geo.geo.colors import parse_color
+from m3amba_geo.geo.fields import choose_field
 from m3amba_geo.geo.footprint import bounds_in, check_crs, nothing_there, outline, reproject
 from m3amba_geo.geo.legend import LabelValue, Legend, match_all
-from m3amba_geo.geo.vector import (
-    Texts,
-    VectorLayer,
-    choose_field,
-    read_features,
-    read_texts,
-)
+from m3amba_geo.geo.vector import Texts, VectorLayer, read_features, read_texts
 
-KINDS = ("points", "lines", "polygons")  # by dimension
+Kind = Literal["points", "lines", "polygons"]
+KINDS: tuple[Kind, Kind, Kind] = ("points", "lines", "polygons")  # by dimension
 
 
 def values_of_vector(layer: VectorLayer, config: LabelConfig) -> list[LabelValue]:
@@ -55,11 +52,11 @@ def values_of_vector(layer: VectorLayer, config: LabelConfig) -> list[LabelValue
 
 def pixels_of_vector(
     layer: VectorLayer, config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener
-) -> tuple[Burned, str]:
+) -> tuple[Burned, Kind]:
     """Puts features on a grid.
 
     Returns:
-        Their pixels, and the commonest kind of them, one of `KINDS`.
+        Their pixels, and the commonest kind of them.
 
     Raises:
         UnknownFieldError: A field is not there, or which one holds the classes can't be told.
@@ -158,7 +155,7 @@ def _first(keys: Texts, texts: Texts) -> dict[str, str]:
     return {key: text for key, text in pairs if key is not None and text is not None}
 
 
-def _kind(features: Features, layer: VectorLayer, emit: Listener) -> str:
+def _kind(features: Features, layer: VectorLayer, emit: Listener) -> Kind:
     counts = np.bincount(features.dimensions, minlength=3)
     kind = KINDS[int(counts.argmax())]
     if (counts > 0).sum() > 1:

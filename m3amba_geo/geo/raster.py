@@ -211,6 +211,7 @@ def warp(
     dtype: str,
 ) -> WarpedVRT:
     """Lays an open file onto another grid, for `read_warped`; NaN where it has nothing to say."""
+    assert grid.crs is not None
     return WarpedVRT(
         file,
         crs=str(grid.crs.to_wkt()),

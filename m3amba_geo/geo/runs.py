@@ -59,7 +59,8 @@ class Runs:
         for start in range(0, self.count, most):
             numbers = np.arange(start, min(start + most, self.count))
             run = np.searchsorted(behind, numbers, side="right")
-            yield self.turns[1::2][run] - (behind[run] - numbers)
+            pixels: Positions = self.turns[1::2][run] - (behind[run] - numbers)
+            yield pixels
 
     def strips(self, size: int) -> Iterator[Mask]:
         """Yields the mask of a grid of so many pixels in strips (n,)."""
@@ -89,7 +90,9 @@ def unpack(bits: NDArray[np.uint8], shape: tuple[int, int]) -> Runs:
 def to_text(runs: Runs, shape: tuple[int, int]) -> str:
     """Returns the packed mask, compressed, as base64 for JSON."""
     press = zlib.compressobj(9)
-    pieces = [press.compress(np.packbits(strip)) for strip in runs.strips(shape[0] * shape[1])]
+    pieces = [
+        press.compress(np.packbits(strip).tobytes()) for strip in runs.strips(shape[0] * shape[1])
+    ]
     return base64.b64encode(b"".join([*pieces, press.flush()])).decode("ascii")
 
 

@@ -1,6 +1,5 @@
 """The only file that opens vector files: layers, the class field, features."""
 
-import dataclasses
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,17 +24,8 @@ from m3amba_geo.sources import gdal_name
 Texts = NDArray[np.object_]
 """Text of each feature, None where there is none."""
 
-# Numbers and measures that software adds by itself.
-BOOKKEEPING = {
-    "id", "fid", "gid", "oid", "uid", "uuid", "cat", "ogc_fid", "gml_id", "objectid", "objectid_1",
-    "area", "perimeter", "shape_area", "shape_leng", "shape_length", "shape__area",
-    "shape__length", "globalid",
-}  # fmt: skip
 _HEAD = 1 << 16  # bytes
 _POINTERS = re.compile(rb'<OGR\w+|"gdal_streamed_alg"')
-MOST_CLASSES = 255
-FEW_FEATURES = 16
-_EXAMPLES = 3
 _BATCH = 1 << 18  # features that are read at a time
 
 
@@ -105,7 +95,7 @@ def read_texts(layer: VectorLayer, fields: Sequence[str]) -> Iterator[list[Texts
         VectorUnreadableError: The file is damaged.
     """
     _check_fields(layer, fields)
-    for _, columns in _batches(layer, fields, read_geometry=False):
+    for _, columns in batches(layer, fields, read_geometry=False):
         yield [as_text(columns[field], field) for field in fields]
 
 
@@ -123,74 +113,10 @@ def read_features(
         VectorUnreadableError: The file is damaged.
     """
     _check_fields(layer, fields)
-    for wkb, columns in _batches(layer, fields, read_geometry=True, bbox=bounds):
+    for wkb, columns in batches(layer, fields, read_geometry=True, bbox=bounds):
         geometries = shapely.from_wkb(wkb, on_invalid="ignore")
         there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
         yield geometries[there], [as_text(columns[field], field)[there] for field in fields]
-
-
-@dataclass(eq=False)
-class _Column:
-    """What tells whether a field holds classes: a few of its values, and how many there are."""
-
-    kinds: set[str] = dataclasses.field(default_factory=set)
-    values: set[Any] = dataclasses.field(default_factory=set)
-    examples: list[str] = dataclasses.field(default_factory=list)
-    count: int = 0
-
-    def take(self, name: str, column: NDArray[Any]) -> None:
-        self.kinds.add(column.dtype.kind)
-        if not self.possible:
-            return
-        values = [value for value in column.tolist() if value not in (None, "")]
-        self.count += len(values)
-        if len(self.values) <= MOST_CLASSES:
-            self.values.update(values)
-        distinct = np.array([*set(values)], column.dtype)
-        texts = {text for text in as_text(distinct, name) if text}
-        self.examples = sorted(texts.union(self.examples))[: _EXAMPLES + 1]
-
-    @property
-    def possible(self) -> bool:
-        return self.kinds <= set("OUiub")
-
-    @property
-    def fits(self) -> bool:
-        distinct = len(self.values)
-        is_text = not self.kinds.isdisjoint("OU")
-        repeats = distinct < self.count or (is_text and self.count <= FEW_FEATURES)
-        return 2 <= distinct <= MOST_CLASSES and repeats
-
-
-def choose_field(layer: VectorLayer, exclude: Sequence[str]) -> str:
-    """Finds the one field that can hold classes.
-
-    A field fits that holds text or integers of 2 to 255 values, some of them repeated (text need
-    not repeat in a small file: one polygon a class), and has no bookkeeping name such as `fid`.
-    Where none fits, any other text or integer field will do, if there is only one.
-
-    Args:
-        layer: The layer.
-        exclude: Fields known to hold other things.
-
-    Raises:
-        UnknownFieldError: None fits, or more than one; the fields are listed with examples.
-    """
-    columns = {name: _Column() for name in layer.fields if name not in exclude}
-    for _, batch in _batches(layer, [*columns], read_geometry=False):
-        for name, column in columns.items():
-            column.take(name, batch[name])
-    columns = {name: column for name, column in columns.items() if column.possible}
-    named = {name: column for name, column in columns.items() if name.lower() not in BOOKKEEPING}
-    candidates = {name: column for name, column in named.items() if column.fits} or named or columns
-    if len(candidates) == 1:
-        return next(iter(candidates))
-    examples = "; ".join(f"{name} ({_examples(c.examples)})" for name, c in candidates.items())
-    found = f"several could: {examples}" if candidates else f"its fields are {_list(layer.fields)}"
-    raise UnknownFieldError(
-        f"Which field of {layer.path} holds the classes can't be told; {found}.",
-        "Name the class field with --field.",
-    )
 
 
 def as_text(column: NDArray[Any], field: str) -> Texts:
@@ -228,7 +154,7 @@ def _choose_layer(path: Path, layers: dict[str, str | None], wanted: str | None)
         )
     problem = "several layers" if wanted is None else f"no layer {wanted!r} with geometries"
     raise VectorUnreadableError(
-        f"{path} holds {problem}; it has {_list(spatial)}.", "Name one of them with --layer."
+        f"{path} holds {problem}; it has {listed(spatial)}.", "Name one of them with --layer."
     )
 
 
@@ -236,7 +162,7 @@ def _check_fields(layer: VectorLayer, fields: Sequence[str]) -> None:
     for field in fields:
         if field not in layer.fields:
             raise UnknownFieldError(
-                f"{layer.path} has no field {field!r}; its fields are {_list(layer.fields)}.",
+                f"{layer.path} has no field {field!r}; its fields are {listed(layer.fields)}.",
                 "Check the name; upper and lower case count.",
             )
 
@@ -254,12 +180,16 @@ def _check_siblings(path: Path) -> None:
         )
 
 
-def _batches(
+def batches(
     layer: VectorLayer,
     fields: Sequence[str],
     **options: Any,  # noqa: ANN401 - passed on
 ) -> Iterator[tuple[Any, dict[str, NDArray[Any]]]]:
-    """Yields WKB (n,) and fields, each (n,), of some features at a time, at least once."""
+    """Yields WKB (n,) and fields, each (n,), of some features at a time, at least once.
+
+    Raises:
+        VectorUnreadableError: The file is damaged.
+    """
     for first in range(0, max(layer.features, 1), _BATCH):
         with _readable(layer.path):
             meta, fids, wkb, columns = pyogrio.raw.read(
@@ -322,9 +252,6 @@ def _crs(text: str | None) -> CRS | None:
     return None if crs is None or "Engineering" in crs.type_name else crs
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Returns names for a message."""
     return ", ".join(map(repr, names)) or "none"
-
-
-def _examples(texts: Sequence[str]) -> str:
-    return ", ".join(texts[:_EXAMPLES]) + (", ..." if len(texts) > _EXAMPLES else "")

@@ -25,6 +25,8 @@ from m3amba_geo.errors import (
     VectorUnreadableError,
 )
 from m3amba_geo.events import Event, Note, Warned
+from m3amba_geo.geo import codes as codes_module
+from m3amba_geo.geo import vector
 from m3amba_geo.geo.labels import Labels, read_labels, read_legend
 
 GRIDS = {
@@ -490,3 +492,68 @@ def test_label_raster_with_unknown_classes(tmp_path: Path) -> None:
     assert warning.message.startswith("7 pixels")
     blank = LabelConfig(path=write_codes(tmp_path / "c.tif", codes * 0))
     fails(NoLabelsError, lambda: read_labels(blank, GRID, legend, events.append))
+
+
+# ---- in parts
+
+
+def same_labels(one: Labels, other: Labels) -> bool:
+    names = ("pixels", "codes", "groups")
+    return one.kind == other.kind and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in names
+    )
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".fgb"])
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_batches_say_what_the_whole_file_says(tmp_path: Path, monkeypatch, suffix, batch) -> None:
+    rng = np.random.default_rng(0)
+    places = [at(GRID, *rng.uniform((-5, -5), (85, 65))) for _ in range(60)]
+    shapes = [
+        shapely.Point(place).buffer(rng.uniform(5, 200)) if n % 3 else shapely.Point(place)
+        for n, place in enumerate(places)
+    ]
+    kinds = rng.choice(np.array(["oak", "beech", "elm", None], object), 60)
+    called = np.where(rng.random(60) < 0.5, "a " + kinds.astype(str), None)
+    path = write(tmp_path / f"a{suffix}", shapes, kind=kinds, called=called)
+    options = {"field": "kind", "name_field": "called"}
+    whole, said = read(path, **options)
+    assert len(np.unique(whole.groups)) > 20
+    monkeypatch.setattr(vector, "_BATCH", batch)
+    parts, said_of_parts = read(path, **options)
+    assert same_labels(whole, parts)
+    assert said == said_of_parts
+    assert whole.legend == parts.legend
+
+
+def test_a_field_is_chosen_by_the_whole_file(tmp_path: Path, monkeypatch) -> None:
+    """Of parts, each column would look as if it could, or could not."""
+    shapes = [box(n, n, n + 2, n + 2) for n in range(40)]
+    columns = {"kind": [1 + n // 20 for n in range(40)], "number": [*range(100, 140)]}
+    path = write(tmp_path / "a.gpkg", shapes, **columns, part=[*range(39), None])
+    monkeypatch.setattr(vector, "_BATCH", 5)
+    _, events = read(path)
+    assert any("'kind'" in event.message for event in events if isinstance(event, Note))
+
+
+@pytest.mark.parametrize("turn", [None, 0, 17])
+@pytest.mark.parametrize("block", [100, 700])
+def test_blocks_say_what_the_whole_raster_says(tmp_path: Path, monkeypatch, turn, block) -> None:
+    """The raster has tiles of 16 pixels, and lies on the grid, beside it, or across it."""
+    rng = np.random.default_rng(0)
+    codes = np.kron(rng.integers(0, 4, (20, 24)), np.ones((3, 4))).astype(np.uint8)
+    grid = GRID
+    affine = grid.affine @ Affine.translation(1.3, 0.6) @ Affine.rotation(turn or 0)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", height=60, width=96, count=1, dtype="uint8",
+        crs=str(grid.crs), transform=grid.affine if turn is None else affine, tiled=True,
+        blockxsize=16, blockysize=16,
+    ) as file:  # fmt: skip
+        file.write(codes, 1)
+    grid = GeoBox((60, 96), grid.affine, grid.crs)
+    whole, said = read(tmp_path / "a.tif", grid)
+    assert len(np.unique(whole.groups)) > 20
+    monkeypatch.setattr(codes_module, "_BLOCK", block)
+    parts, said_of_parts = read(tmp_path / "a.tif", grid)
+    assert same_labels(whole, parts)
+    assert said == said_of_parts
