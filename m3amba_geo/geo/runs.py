@@ -55,9 +55,9 @@ class Runs:
     def parts(self, most: int) -> Iterator[Positions]:
         """Yields its pixels, so many at a time."""
         firsts = self.turns[::2]
-        behind = np.cumsum(self.turns[1::2] - firsts)  # pixels up to the end of each run
+        behind: Positions = np.cumsum(self.turns[1::2] - firsts)  # pixels up to the end of each run
         for start in range(0, self.count, most):
-            numbers = np.arange(start, min(start + most, self.count))
+            numbers: Positions = np.arange(start, min(start + most, self.count))
             run = np.searchsorted(behind, numbers, side="right")
             pixels: Positions = self.turns[1::2][run] - (behind[run] - numbers)
             yield pixels
