@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from m3amba_geo import __version__
 from m3amba_geo.config import Device, ScanName
@@ -23,6 +24,9 @@ def prepare(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    # numpy's products are those of features, small and beside the network: OpenBLAS's threads would
+    # spend more time waiting for each other, on the cores that the network wants.
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     chosen = choose_device(device, emit)
     name = scan.choose(backend, chosen)
     emit(Note(f"Scan backend: {name}."))

@@ -27,8 +27,14 @@ NOISE = 0.1  # standard deviations of a band
 LIMIT = 10.0  # standard deviations; beyond lie broken detectors
 UNLABELLED = -1
 
+Codes = NDArray[np.uint16]
+Watch = Callable[[int, Callable[[], Codes]], None]
+"""Is told the number of each finished step, and how to have the scene mapped by its weights."""
 
-def net(build: Callable[[int, int], nn.Module]) -> Callable[[Scene, Case, bool], Outcome]:
+
+def net(
+    build: Callable[[int, int], nn.Module], watch: Watch = lambda step, mapped: None
+) -> Callable[[Scene, Case, bool], Outcome]:
     """Returns the method: this net, trained on the patches around training pixels."""
 
     def run(scene: Scene, case: Case, quick: bool) -> Outcome:
@@ -37,11 +43,17 @@ def net(build: Callable[[int, int], nn.Module]) -> Callable[[Scene, Case, bool],
         bands = scaled(scene, case)
         model = build(bands.shape[0], len(known))
         steps = QUICK_STEPS if quick else STEPS
-        averaged = train(model, bands, _classes(case, known), case.seed, steps)
+
+        def mapped(averaged: nn.Module) -> Codes:
+            codes: Codes = known[predict(averaged, bands)]
+            return codes
+
+        averaged = train(
+            model, bands, _classes(case, known), case.seed, steps,
+            lambda step, averaged: watch(step, lambda: mapped(averaged)),
+        )  # fmt: skip
         weights = sum(p.numel() for p in model.parameters())
-        return Outcome(
-            known[predict(averaged, bands)[case.test]], {"steps": steps, "weights": weights}
-        )
+        return Outcome(mapped(averaged)[case.test], {"steps": steps, "weights": weights})
 
     return run
 
@@ -62,8 +74,9 @@ def train(
     classes: NDArray[np.int64],
     seed: int,
     steps: int,
+    watch: Callable[[int, nn.Module], None] = lambda step, averaged: None,
 ) -> nn.Module:
-    """Trains a net and returns its averaged weights as a net in evaluation mode.
+    """Trains a net and returns its averaged weights as a net.
 
     Args:
         model: Maps `(B, C, P, P)` to `(B, Q, P, P)`.
@@ -71,6 +84,7 @@ def train(
         classes: `(H, W)` class index of training pixels, `UNLABELLED` elsewhere.
         seed: Of patches and noise.
         steps: Steps to take.
+        watch: Is told the number of each finished step, and the averaged weights as a net.
     """
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -79,7 +93,7 @@ def train(
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     rng = np.random.default_rng([seed, 1])
     model.train()
-    for _ in range(steps):
+    for step in range(steps):
         patches, truth = batch(bands, classes, rng)
         loss = functional.cross_entropy(model(patches), truth, ignore_index=UNLABELLED)
         optimizer.zero_grad(set_to_none=True)
@@ -88,7 +102,8 @@ def train(
         optimizer.step()
         schedule.step()
         averaged.update_parameters(model)
-    return averaged.eval()
+        watch(step + 1, averaged)
+    return averaged
 
 
 def batch(
@@ -124,6 +139,7 @@ def disturb(patch: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
 @torch.no_grad()
 def predict(model: nn.Module, bands: NDArray[np.float32]) -> NDArray[np.int64]:
     """Returns the class index of every pixel, `(H, W)`, from one pass over the whole scene."""
+    model.eval()
     found: NDArray[np.int64] = model(torch.from_numpy(bands)[None])[0].argmax(0).numpy()
     return found
 
