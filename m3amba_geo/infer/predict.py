@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from m3amba_geo.errors import NoOverlapError, OutOfMemoryError
-from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.coverage import Used
 from m3amba_geo.geo.features import Features, read_features
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import blend_weights, starts
@@ -25,7 +26,7 @@ from m3amba_geo.model.device import autocast
 from m3amba_geo.model.guided import GuidedM3amba
 
 Shares = NDArray[np.float32]
-_Ground = Future[tuple[list[Pixels], list[Mask]]]
+_Ground = Future[tuple[list[Pixels], Used]]
 
 CPU_BATCH, GPU_BATCH = 16, 64
 # Windows that one thread of a CPU computes by itself. Small layers gain more from that than from
@@ -56,13 +57,13 @@ class Rows:
 
     Attributes:
         top: First row, counted in the grid.
-        shares: `(Q, h, W)` float32 probabilities; they sum to 1 where valid.
-        valid: `(h, W)`, where every needed band is valid.
+        shares: `(Q, h, W)` float32 probabilities; they sum to 1 where pixels are mapped.
+        used: `(h, W)` what each pixel is made from; 0 where it is not mapped.
     """
 
     top: int
     shares: Shares
-    valid: Mask
+    used: Used
 
 
 class Predictor:
@@ -127,9 +128,10 @@ class Predictor:
 
     def read(
         self, stack: Stack, top: int, left: int, height: int, width: int
-    ) -> tuple[list[Pixels], list[Mask]]:
-        """Returns a window of the rasters as the network wants it, and where it is valid."""
-        return read_features(stack, self.features, top, left, height, width)
+    ) -> tuple[list[Pixels], Used]:
+        """Returns a window of the rasters as the network wants it, and what is there of it."""
+        pixels, valid = read_features(stack, self.features, top, left, height, width)
+        return pixels, stack.coverage.used(valid)
 
 
 def agreement(stack: Stack, predictor: Predictor) -> float:
@@ -143,13 +145,13 @@ def agreement(stack: Stack, predictor: Predictor) -> float:
     same: list[Mask] = []
     for down, right in _PROBES:
         top, left = (max(0, int(f * (s - patch))) for f, s in ((down, height), (right, width)))
-        pixels, valid = predictor.read(stack, top, left, patch, patch)
+        pixels, used = predictor.read(stack, top, left, patch, patch)
         patches = [modality[None] for modality in pixels]
         classes = []
         for precision in (reduced, torch.float32):
             predictor.precision = precision
             classes.append(predictor.shares(patches)[0].argmax(axis=0))
-        same.append((classes[0] == classes[1])[valid_in_all(valid)])
+        same.append((classes[0] == classes[1])[used > 0])
     predictor.precision = reduced
     tried = np.concatenate(same)
     return float(tried.mean()) if tried.size else 0.0
@@ -182,9 +184,9 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
         ground = next(ahead)
         for n, top in enumerate(tops):
             for columns in batches:
-                pixels, valid = ground.result()
+                pixels, used = ground.result()
                 ground = next(ahead, ground)  # is read while this batch is computed
-                _add_batch(predictor, sums, int(top), columns, pixels, valid)
+                _add_batch(predictor, sums, int(top), columns, pixels, used)
             finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
             if finished > region.top:
                 yield sums.pop(finished)
@@ -200,13 +202,12 @@ def _add_batch(
     top: int,
     lefts: NDArray[np.int64],
     pixels: Sequence[Pixels],
-    valid: Sequence[Mask],
+    used: Used,
 ) -> None:
     """Predicts some windows of one lattice row from the pixels under them, and adds them up."""
     patch, start = predictor.patch, int(lefts[0])
-    everywhere = valid_in_all(valid)
-    sums.note_valid(top, start, everywhere)
-    useful = [x for x in (lefts - start) if everywhere[:, x : x + patch].any()]
+    sums.note(top, start, used)
+    useful = [x for x in (lefts - start) if used[:, x : x + patch].any()]
     if not useful:
         return
     shares = predictor.shares(
@@ -226,13 +227,13 @@ class _Sums:
         width = region.right - region.left
         self._sums = np.zeros((classes, patch, width), np.float32)
         self._total = np.zeros((patch, width), np.float32)
-        self._valid = np.zeros((patch, width), np.bool_)
+        self._used = np.zeros((patch, width), np.uint8)
 
-    def note_valid(self, top: int, left: int, valid: Mask) -> None:
-        """Takes in where the rasters are valid."""
+    def note(self, top: int, left: int, used: Used) -> None:
+        """Takes in what pixels are made from; it is the same in all windows."""
         self._slide(top)
-        there, here = self._columns(left, valid.shape[1])
-        self._valid[:, there] |= valid[:, here]
+        there, here = self._columns(left, used.shape[1])
+        self._used[:, there] |= used[:, here]
 
     def add(self, top: int, left: int, shares: Shares) -> None:
         """Adds a window's probabilities `(Q, P, P)`."""
@@ -247,9 +248,9 @@ class _Sums:
         rows = slice(top - self._top, min(bottom, self._region.bottom) - self._top)
         total = np.maximum(self._total[rows], np.finfo(np.float32).tiny)
         shares = (self._sums[:, rows] / total).astype(np.float32, copy=False)
-        valid = self._valid[rows].copy()
+        used = self._used[rows].copy()
         self._slide(bottom)
-        return Rows(top, shares, valid)
+        return Rows(top, shares, used)
 
     def _columns(self, left: int, width: int) -> tuple[slice, slice]:
         """Returns where a window's columns fall in the region, and which of its own they are."""
@@ -263,7 +264,7 @@ class _Sums:
         if gone <= 0:
             return
         kept = self._total.shape[0] - gone
-        for array in (self._sums, self._total, self._valid):
+        for array in (self._sums, self._total, self._used):
             array[..., :kept, :] = array[..., gone:, :]
             array[..., kept:, :] = 0
         self._top = top
