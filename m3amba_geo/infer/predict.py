@@ -7,8 +7,10 @@ on how many rows are handed on at a time.
 Letters: P patch side, Q classes, W width of the region, h rows handed on.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +28,12 @@ from m3amba_geo.model.device import autocast
 from m3amba_geo.model.guided import GuidedM3amba
 
 Shares = NDArray[np.float32]
-_Ground = Future[tuple[list[Pixels], Used]]
 
 CPU_BATCH, GPU_BATCH = 16, 64
 # Windows that one thread of a CPU computes by itself. Small layers gain more from that than from
 # sharing out every operation, and what is computed together does not depend on how many there are.
 CPU_SHARE = 2
+_AHEAD = 2  # batches: one is read and one is computed or waits, while the sums take in another
 # Places of the windows that precision is judged by, as shares of the raster's height and width.
 _PROBES = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
 
@@ -83,40 +85,54 @@ class Predictor:
         self.precision = precision
         self.patch = model.network.config.patch
         self.classes = model.network.config.classes
-        self.batch = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
-        self._threads = ThreadPoolExecutor(
-            torch.get_num_threads(), "predict", initializer=torch.set_num_threads, initargs=(1,)
+        on_cpu = device.type == "cpu"
+        self.batch = batch or (CPU_BATCH if on_cpu else GPU_BATCH)
+        self.together = CPU_SHARE if on_cpu else self.batch  # windows computed at once
+        self._threads = torch.get_num_threads() if on_cpu else 1
+
+    @contextmanager
+    def threads(self) -> Iterator[Executor]:
+        """Yields the threads for `start`; in the end they drop what has not begun."""
+        pool = ThreadPoolExecutor(
+            self._threads, "predict", initializer=torch.set_num_threads, initargs=(1,)
         )
+        with _dropping(pool):
+            yield pool
 
-    def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
-        """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`.
+    def start(
+        self, threads: Executor, patches: Sequence[NDArray[np.float32]]
+    ) -> list[Future[Shares]]:
+        """For each modality `(B, C_n, P, P)` returns what becomes `(b, Q, P, P)` probabilities.
 
-        Where the device runs out of memory the batch is halved, for good, and tried again.
+        Where the device runs out of memory less is computed at once, from then on.
 
         Raises:
-            OutOfMemoryError: A single patch is too large for the device.
+            OutOfMemoryError: By the futures: a single patch is too large for the device.
         """
+        firsts = range(0, len(patches[0]), self.together)
+        parts = [[p[n : n + self.together] for p in patches] for n in firsts]
+        return [threads.submit(self._fitting, part) for part in parts]
+
+    def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
+        """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`."""
+        with self.threads() as threads:
+            return joined(self.start(threads, patches))
+
+    def _fitting(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
         count, done, parts = len(patches[0]), 0, []
         while done < count:
             try:
-                parts.append(self._shares([p[done : done + self.batch] for p in patches]))
+                parts.append(self._part([p[done : done + self.together] for p in patches]))
                 done += len(parts[-1])
             except torch.OutOfMemoryError as error:
-                if self.batch == 1:
+                if self.together == 1:
                     raise OutOfMemoryError(
                         f"One patch of {self.patch} pixels does not fit the memory of "
                         f"{self.device}.",
                         "Use --device cpu, or a smaller model.",
                     ) from error
-                self.batch = max(1, self.batch // 2)
+                self.together = max(1, self.together // 2)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
-        if self.device.type != "cpu":
-            return self._part(patches)
-        firsts = range(0, len(patches[0]), CPU_SHARE)
-        parts = [[p[n : n + CPU_SHARE] for p in patches] for n in firsts]
-        return np.concatenate(list(self._threads.map(self._part, parts)))
 
     @torch.inference_mode()
     def _part(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
@@ -132,6 +148,11 @@ class Predictor:
         """Returns a window of the rasters as the network wants it, and what is there of it."""
         pixels, valid = read_features(stack, self.features, top, left, height, width)
         return pixels, stack.coverage.used(valid)
+
+
+def joined(parts: Sequence[Future[Shares]]) -> Shares:
+    """Returns `(B, Q, P, P)` of what `Predictor.start` has started, once it is there."""
+    return np.concatenate([part.result() for part in parts])
 
 
 def agreement(stack: Stack, predictor: Predictor) -> float:
@@ -160,7 +181,10 @@ def agreement(stack: Stack, predictor: Predictor) -> float:
 def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) -> Iterator[Rows]:
     """Yields the finished rows of a region from its top to its bottom.
 
-    Memory: `Q * P * W` sums and the pixels of two batches of windows, as the next is read ahead.
+    Reading, computing and summing go on at the same time: one thread reads batches and hands their
+    windows to those that compute, without waiting for them.
+
+    Memory: `Q * P * W` sums and the pixels of three batches of windows.
 
     Args:
         stack: The rasters, in the modalities' order of the model.
@@ -174,47 +198,74 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
     lefts = _reaching(starts(width, patch, stride), patch, region.left, region.right)
     batches = [lefts[n : n + predictor.batch] for n in range(0, len(lefts), predictor.batch)]
     sums = _Sums(predictor.classes, patch, region, int(tops[0]))
-    with ThreadPoolExecutor(1) as reader:  # one thread: GDAL's files are not to be shared
+    reader = ThreadPoolExecutor(1, "read")  # one thread: GDAL's files are not to be shared
+    with predictor.threads() as threads, _dropping(reader):
 
-        def read(top: int, lefts: NDArray[np.int64]) -> _Ground:
-            width = int(lefts[-1]) + patch - int(lefts[0])
-            return reader.submit(predictor.read, stack, top, int(lefts[0]), patch, width)
+        def begin(top: int, lefts: NDArray[np.int64]) -> _Begun:
+            return _begin(predictor, threads, stack, top, lefts)
 
-        ahead = (read(int(top), lefts) for top in tops for lefts in batches)
-        ground = next(ahead)
-        for n, top in enumerate(tops):
-            for columns in batches:
-                pixels, used = ground.result()
-                ground = next(ahead, ground)  # is read while this batch is computed
-                _add_batch(predictor, sums, int(top), columns, pixels, used)
+        begun = _ahead(reader.submit(begin, int(top), lefts) for top in tops for lefts in batches)
+        for n in range(len(tops)):
+            for _ in batches:
+                sums.take(next(begun).result())
             finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
             if finished > region.top:
                 yield sums.pop(finished)
+
+
+@contextmanager
+def _dropping(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Shuts a pool down in the end; what has not begun by then is not wanted any more."""
+    try:
+        yield
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ahead(items: Iterator[Future["_Begun"]]) -> Iterator[Future["_Begun"]]:
+    """Yields items, each when so many later ones have been asked for."""
+    waiting: deque[Future[_Begun]] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _reaching(firsts: NDArray[np.int64], patch: int, low: int, high: int) -> NDArray[np.int64]:
     return firsts[(firsts + patch > low) & (firsts < high)]
 
 
-def _add_batch(
-    predictor: Predictor,
-    sums: "_Sums",
-    top: int,
-    lefts: NDArray[np.int64],
-    pixels: Sequence[Pixels],
-    used: Used,
-) -> None:
-    """Predicts some windows of one lattice row from the pixels under them, and adds them up."""
-    patch, start = predictor.patch, int(lefts[0])
-    sums.note(top, start, used)
-    useful = [x for x in (lefts - start) if used[:, x : x + patch].any()]
+@dataclass(frozen=True)
+class _Begun:
+    """Windows of one row of the lattice that are read, and being computed.
+
+    Attributes:
+        top, left: First pixel of the first window.
+        used: `(P, w)`, what the pixels under them are made from.
+        useful: Lefts of those with a pixel to map.
+        parts: Their probabilities, in this order.
+    """
+
+    top: int
+    left: int
+    used: Used
+    useful: list[int]
+    parts: list[Future[Shares]]
+
+
+def _begin(
+    predictor: Predictor, threads: Executor, stack: Stack, top: int, lefts: NDArray[np.int64]
+) -> _Begun:
+    """Reads the pixels under some windows of one lattice row, and has these computed."""
+    patch, left = predictor.patch, int(lefts[0])
+    pixels, used = predictor.read(stack, top, left, patch, int(lefts[-1]) + patch - left)
+    useful = [int(x) for x in lefts if used[:, x - left : x - left + patch].any()]
     if not useful:
-        return
-    shares = predictor.shares(
-        [np.stack([modality[:, :, x : x + patch] for x in useful]) for modality in pixels]
-    )
-    for x, share in zip(useful, shares, strict=True):
-        sums.add(top, start + int(x), share)
+        return _Begun(top, left, used, [], [])
+    columns = [slice(x - left, x - left + patch) for x in useful]
+    patches = [np.stack([modality[:, :, c] for c in columns]) for modality in pixels]
+    return _Begun(top, left, used, useful, predictor.start(threads, patches))
 
 
 class _Sums:
@@ -229,15 +280,17 @@ class _Sums:
         self._total = np.zeros((patch, width), np.float32)
         self._used = np.zeros((patch, width), np.uint8)
 
-    def note(self, top: int, left: int, used: Used) -> None:
-        """Takes in what pixels are made from; it is the same in all windows."""
-        self._slide(top)
-        there, here = self._columns(left, used.shape[1])
-        self._used[:, there] |= used[:, here]
+    def take(self, begun: _Begun) -> None:
+        """Takes in the next windows, once they are computed."""
+        self._slide(begun.top)
+        there, here = self._columns(begun.left, begun.used.shape[1])
+        self._used[:, there] |= begun.used[:, here]  # the same in all windows
+        if begun.useful:
+            for left, share in zip(begun.useful, joined(begun.parts), strict=True):
+                self._add(left, share)
 
-    def add(self, top: int, left: int, shares: Shares) -> None:
+    def _add(self, left: int, shares: Shares) -> None:
         """Adds a window's probabilities `(Q, P, P)`."""
-        self._slide(top)
         there, here = self._columns(left, shares.shape[2])
         self._sums[:, :, there] += (shares * self._weights)[:, :, here]
         self._total[:, there] += self._weights[:, here]

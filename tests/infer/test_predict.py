@@ -1,5 +1,7 @@
 """Windowed prediction against a plain one, and what it must not depend on."""
 
+from concurrent.futures import Future
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +42,14 @@ class Plain:
     def read(self, stack, *window):
         pixels, valid = stack.read(*window)
         return [p * v for p, v in zip(pixels, valid, strict=True)], stack.coverage.used(valid)
+
+    def threads(self):
+        return nullcontext()
+
+    def start(self, threads, patches):
+        done = Future()
+        done.set_result(self.shares(patches))
+        return [done]
 
     def shares(self, patches):
         self.windows += len(patches[0])
@@ -219,14 +229,14 @@ def test_a_map_may_be_given_up_and_errors_of_reading_come_through(monkeypatch):
 
 def short_of_memory(predictor, most):
     """Makes a predictor fail on batches above `most`, as a device without memory does."""
-    shares = predictor._shares
+    part = predictor._part
 
     def fail(patches):
         if len(patches[0]) > most:
             raise torch.OutOfMemoryError
-        return shares(patches)
+        return part(patches)
 
-    predictor._shares = fail
+    predictor._part = fail
     return predictor
 
 
@@ -234,8 +244,9 @@ def test_batches_are_halved_where_memory_runs_out():
     stack, _ = scene((20, 60))
     expected, _ = mapped(stack, model(2), whole(stack))
     predictor = short_of_memory(model(9), 2)
+    predictor.together = 9
     found, _ = mapped(stack, predictor, whole(stack))
-    assert predictor.batch == 2
+    assert predictor.together == 2
     assert np.allclose(found, expected, atol=1e-5)
     with pytest.raises(OutOfMemoryError, match="One patch of 8 pixels"):
         mapped(stack, short_of_memory(model(9), 0), whole(stack))
@@ -246,13 +257,13 @@ def test_agreement_compares_precisions_and_leaves_the_predictor_as_it_was(shape)
     stack, _ = scene(shape)
     predictor = model()
     assert agreement(stack, predictor) == 1
-    shares = predictor._shares
+    part = predictor._part
 
     def shuffled(patches):
-        found = shares(patches)
+        found = part(patches)
         return found if predictor.precision is torch.float32 else np.roll(found, 1, axis=1)
 
-    predictor._shares = shuffled
+    predictor._part = shuffled
     predictor.precision = torch.bfloat16
     # Pixels outside the raster or without data, all alike, do not count.
     assert agreement(stack, predictor) == 0

@@ -3,7 +3,8 @@
 The streams of modalities have weights of their own and inputs of one shape, so their products could
 be one batched product. What that is worth is measured for the three products of a block, by size of
 network, patches a step and type; weights lie together from the start, inputs and outputs too, as
-they would if all of the network were arranged that way.
+they would if all of the network were arranged that way. With all threads, as training computes, and
+with one, as each thread that makes a map does for two patches at a time.
 """
 
 import click
@@ -16,21 +17,24 @@ from training.bench.network import timed
 from training.bench.record import write
 
 STREAMS, ROUNDS = 2, 12  # the first round warms up
-BATCHES = (1, 4, 16)
+BATCHES = (1, 2, 4, 16)
 
 
 @click.command()
 def main() -> None:
     """Measures and writes `training/results/batching.json`."""
     table = Table(title="Two products one after the other / one batched product, time")
-    for head in ("size", "patches", "fp32", "bf16"):
+    for head in ("size", "patches", "threads", "fp32", "bf16"):
         table.add_column(head, justify="right")
     ratios = {}
-    for size, (width, _) in WIDTH_AND_DEPTH.items():
-        for batch in BATCHES if size != "base" else BATCHES[:2]:
-            found = [ratio(width, batch, dtype) for dtype in (torch.float32, torch.bfloat16)]
-            table.add_row(size, str(batch), *(f"{value:.2f}" for value in found))
-            ratios[f"{size}, {batch} patches"] = dict(zip(("fp32", "bf16"), found, strict=True))
+    for threads in (1, torch.get_num_threads()):
+        torch.set_num_threads(threads)
+        for size, (width, _) in WIDTH_AND_DEPTH.items():
+            for batch in BATCHES if size != "base" else BATCHES[:3]:
+                found = [ratio(width, batch, dtype) for dtype in (torch.float32, torch.bfloat16)]
+                table.add_row(size, str(batch), str(threads), *(f"{value:.2f}" for value in found))
+                case = f"{size}, {batch} patches, {threads} threads"
+                ratios[case] = dict(zip(("fp32", "bf16"), found, strict=True))
     Console().print(table)
     write("batching", {"streams": STREAMS, "apart_over_batched": ratios})
 

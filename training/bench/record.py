@@ -45,11 +45,12 @@ def circumstances() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit, with a plus where files differ from it; empty outside a repository."""
+    """The commit, with a plus where files differ from it, results aside; empty outside git."""
+    status = ("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
     try:
         commit, changes = (
             subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain"))
+            for words in (("rev-parse", "--short=12", "HEAD"), status)
         )
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -3,7 +3,8 @@
 The model of `make demo` maps its scene at several strides. Of each map it is noted: the accuracy
 on points that training never saw; the share of pixels whose class is another than at the smallest
 stride; how much more often neighbours differ across the middle of an overlap, where one window
-takes over from the next, than elsewhere; and the time.
+takes over from the next, than elsewhere; and the time. A map of the usual stride in bfloat16 shows
+how many classes of a trained model stay the same.
 """
 
 import tempfile
@@ -24,7 +25,7 @@ from m3amba_geo.config import (
 )
 from m3amba_geo.events import ignore
 from m3amba_geo.geo.raster import read_label_raster
-from m3amba_geo.geo.windows import starts
+from m3amba_geo.geo.windows import default_stride, starts
 from m3amba_geo.jobs import classify, evaluate
 from m3amba_geo.jobs.demo import MODALITIES
 from training.bench.network import timed
@@ -45,21 +46,25 @@ def main(folder: Path) -> None:
         )
     )
     labels = EvaluateConfig(LabelConfig(data / "landsat96_points.gpkg", field="label"))
+    model = folder / "model.m3amba"
     maps, figures = {}, {}
     with tempfile.TemporaryDirectory() as place:
         for stride in STRIDES:
             out = Path(place) / f"{stride}.tif"
             config = ClassifyConfig(out, stride=stride)
-            model = folder / "model.m3amba"
-            seconds = timed(lambda c=config, m=model: classify.run(m, scene, c, ignore))
+            seconds = timed(lambda c=config: classify.run(model, scene, c, ignore))
             maps[stride] = read_label_raster(out).values
             figures[stride] = {
                 "seconds": seconds,
                 "overall_accuracy": evaluate.run(out, labels, ignore).accuracy.overall,
                 "seams": seams(maps[stride], stride),
             }
+        reduced = Path(place) / "bf16.tif"
+        classify.run(model, scene, ClassifyConfig(reduced, precision="bf16"), ignore)
+        same = read_label_raster(reduced).values == maps[default_stride(PATCH)]
     finest = maps[STRIDES[-1]]
     mapped = finest > 0
+    equal = float(same[mapped].mean())
     table = Table(title="Strides of windows of 32 pixels")
     for name in ("stride", "seconds", "accuracy", "other class than finest", "seams"):
         table.add_column(name, justify="right")
@@ -69,8 +74,8 @@ def main(folder: Path) -> None:
             str(stride), f"{row['seconds']:.1f}", f"{row['overall_accuracy']:.2%}",
             f"{row['other_class']:.2%}", f"{row['seams']:.3f}",
         )  # fmt: skip
-    Console().print(table)
-    write("stride", {"patch": PATCH, "strides": figures})
+    Console().print(table, f"Equal classes in bfloat16: {equal:.3%}")
+    write("stride", {"patch": PATCH, "strides": figures, "equal_classes_in_bf16": equal})
 
 
 def seams(codes: NDArray[np.int64], stride: int) -> float:
