@@ -22,6 +22,7 @@ from m3amba_geo.files import check_output, checksum, write_text
 from m3amba_geo.geo.area import used_on
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
 from m3amba_geo.geo.legend import MAX_CODE
+from m3amba_geo.geo.maps import used_path
 from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.raster import LabelRaster, Mask, read_label_raster
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
@@ -56,6 +57,9 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
     legend = _with_codes_of_map(legend, predicted, raster.names)
     used = _used(origin, raster.grid, config)
     evaluation = _evaluate(labels, predicted, legend, used, origin)
+    if origin is not None and origin.modalities is not None:
+        marks = map_path.parent / origin.modalities
+        evaluation = _with_subsets(evaluation, labels, predicted, used, marks)
     evaluation = _described(evaluation, map_path, config, origin)
     accuracy = evaluation.accuracy
     for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
@@ -89,6 +93,7 @@ def _origin(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
             legend=bundle.manifest.legend,
             split=bundle.manifest.split,
             areas=records(bundle.areas),
+            modalities=used_path(map_path).name if bundle.manifest.coverage.fewer else None,
         )
     sidecar = read_sidecar(map_path)
     if sidecar is None and not config.allow_train_overlap:
@@ -153,6 +158,25 @@ def _evaluate(
             apart = assess(far.codes, mapped[far.pixels], legend)
         notes += _parting(accuracy.overall, None if apart is None else apart.overall, gap)
     return Evaluation(accuracy, len(labels.pixels), training, {}, apart, gap, tuple(notes))
+
+
+def _with_subsets(
+    evaluation: Evaluation, labels: Labels, predicted: NDArray[np.uint16], used: Mask, marks: Path
+) -> Evaluation:
+    """Adds the accuracy of what is made from each subset of the modalities, as `marks` tells it."""
+    if not marks.exists():
+        note = f"{marks.name} is missing: it would tell which pixels lack a modality."
+        return replace(evaluation, notes=(*evaluation.notes, note))
+    raster = read_label_raster(marks)
+    scored = labels.only(~used.ravel()[labels.pixels])
+    made_from = raster.values.ravel()[scored.pixels]
+    mapped = predicted.ravel()[scored.pixels]
+    legend = evaluation.accuracy.legend
+    subsets = {}
+    for code in np.unique(made_from[mapped != 0]).tolist():
+        here = made_from == code
+        subsets[raster.names.get(code, str(code))] = assess(scored.codes[here], mapped[here], legend)
+    return replace(evaluation, subsets=subsets)
 
 
 def _far(used: Mask, pixels: Positions, gap: int) -> Mask:
