@@ -25,10 +25,11 @@ from m3amba_geo.config import Embedding, NetworkConfig
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelError
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import TrainedModality
-from m3amba_geo.geo.area import GridRecord, TrainingArea, pack, unpack
+from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.coverage import Coverage
 from m3amba_geo.geo.features import Features, Neighbourhood
 from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.runs import pack, unpack
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.model import M3amba, build
 from m3amba_geo.model.guide import GuideIdentity
@@ -165,8 +166,8 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
             tensors[f"features.{n}.{around.side}.center"] = torch.from_numpy(around.center)
             tensors[f"features.{n}.{around.side}.matrix"] = torch.from_numpy(around.matrix)
     for n, area in enumerate(bundle.areas):
-        tensors[f"area.{n}.train"] = torch.from_numpy(pack(area.train))
-        tensors[f"area.{n}.validation"] = torch.from_numpy(pack(area.validation))
+        tensors[f"area.{n}.train"] = torch.from_numpy(pack(area.train, area.shape))
+        tensors[f"area.{n}.validation"] = torch.from_numpy(pack(area.validation, area.shape))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     manifest = _ADAPTER.dump_json(bundle.manifest).decode()
     content = save(tensors, {_KEY: manifest, "sha256": _digest(manifest, tensors)})

@@ -16,6 +16,7 @@ from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.geo.marks import Marks
+from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene
 from m3amba_geo.model import build
@@ -51,6 +52,21 @@ def stack_of(*modalities, invalid=None, dropout=0.0):
         for n, pixels in enumerate(modalities)
     ]
     return Stack(GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632"), opened, dropout)
+
+
+def runs_of(mask):
+    """Returns a mask `(H, W)` as a training area holds it."""
+    return Runs.of(np.flatnonzero(mask))
+
+
+def mask_of(runs, shape):
+    """Returns the mask `(H, W)` of a part of a training area."""
+    return np.concatenate([*runs.strips(shape[0] * shape[1])]).reshape(shape)
+
+
+def used_by(area):
+    """Returns the pixels `(H, W)` that training has seen in either way."""
+    return mask_of(area.train, area.shape) | mask_of(area.validation, area.shape)
 
 
 def marks_of(classes):

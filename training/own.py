@@ -10,8 +10,9 @@ from odc.geo.geobox import GeoBox
 from m3amba_geo.config import ClassifyConfig, LabelConfig, TrainConfig
 from m3amba_geo.events import Listener, ignore
 from m3amba_geo.files import together
+from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.maps import Layer, open_map
-from m3amba_geo.geo.raster import Mask, read_label_raster
+from m3amba_geo.geo.raster import Mask
 from m3amba_geo.jobs import classify, train
 from training.cases import Case, Scene
 from training.outcome import Outcome

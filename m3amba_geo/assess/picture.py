@@ -18,9 +18,10 @@ from m3amba_geo.geo.legend import Legend
 
 INK, FRAME, NODATA = "#22272b", "#9aa1a6", "#e6e8ea"
 PANEL_INCHES, DPI = 4.2, 160
+MAX_SIDE = 900  # pixels of a picture of a map
 
 
-def map_picture(codes: NDArray[np.uint16], legend: Legend, max_side: int = 900) -> bytes:
+def map_picture(codes: NDArray[np.uint16], legend: Legend, max_side: int = MAX_SIDE) -> bytes:
     """Returns a PNG of the map alone, one picture pixel a map pixel or, where larger, thinned.
 
     Args:
@@ -66,11 +67,17 @@ def side_by_side(
     return _png(figure)
 
 
-def thin(pixels: NDArray[Any], max_side: int = 900) -> NDArray[Any]:
+def thin(pixels: NDArray[Any], max_side: int = MAX_SIDE) -> NDArray[Any]:
     """Returns every k-th row and column, with the smallest k that respects `max_side`."""
     height, width = pixels.shape[:2]
-    step = max(1, ceil(max(height, width) / max_side))
-    return pixels[(min(step, height) - 1) // 2 :: step, (min(step, width) - 1) // 2 :: step]
+    return pixels[lattice((height, width), max_side)]
+
+
+def lattice(shape: tuple[int, int], max_side: int = MAX_SIDE) -> tuple[slice, slice]:
+    """Returns the rows and columns that `thin` takes of a raster."""
+    step = max(1, ceil(max(shape) / max_side))
+    rows, columns = (slice((min(step, side) - 1) // 2, side, step) for side in shape)
+    return rows, columns
 
 
 def _rgb(color: str) -> tuple[int, ...]:

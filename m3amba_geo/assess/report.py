@@ -36,8 +36,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "counts": evaluation.counts,
         "separated": {"gap": evaluation.gap, **_measures(apart)} if apart else None,
         "subsets": [
-            {"modalities": name, **_measures(scored)}
-            for name, scored in evaluation.subsets.items()
+            {"modalities": name, **_measures(scored)} for name, scored in evaluation.subsets.items()
         ],
         "settings": dict(evaluation.settings),
         "notes": list(evaluation.notes),

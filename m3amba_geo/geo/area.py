@@ -4,10 +4,8 @@ The model file and every map made with it carry these, so that accuracy is never
 that were used in training.
 """
 
-import base64
 import math
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +16,12 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from m3amba_geo.geo.footprint import crs_of
-from m3amba_geo.geo.raster import SAME_PLACE, Mask, same_place
+from m3amba_geo.geo.marks import Positions, boxes_around
+from m3amba_geo.geo.raster import SAME_PLACE, same_place
+from m3amba_geo.geo.runs import Runs
 
-_FEW = 1 << 18  # pixels moved at a time, for the sake of memory
+_FEW = 1 << 18  # training pixels at a time, for the sake of memory
+_BLOCK = 1024  # pixels; sides of what is looked at together
 
 
 @dataclass(frozen=True)
@@ -55,41 +56,64 @@ class GridRecord:
 
 @dataclass(frozen=True)
 class TrainingArea:
-    """Labelled pixels of one scene: `(H, W)` masks of training and of validation."""
+    """Labelled pixels of one scene: those of training and those of validation."""
 
     grid: GeoBox
-    train: Mask
-    validation: Mask
+    train: Runs
+    validation: Runs
 
     @property
-    def used(self) -> Mask:
-        """Pixels that training has seen in either way, `(H, W)`."""
-        return self.train | self.validation
+    def shape(self) -> tuple[int, int]:
+        """Height and width of its grid."""
+        return self.grid.shape[0], self.grid.shape[1]
 
 
-def used_on(areas: Sequence[TrainingArea], grid: GeoBox) -> Mask:
-    """Returns the pixels of `grid` that any training pixel falls into, `(H, W)`.
+def leaves_trace(areas: Sequence[TrainingArea], grid: GeoBox) -> bool:
+    """Whether any training pixel reaches a grid; see `reached`."""
+    return any(boxes.size for area in areas for boxes in _boxes_on(area, grid))
+
+
+def reached(
+    areas: Sequence[TrainingArea], grid: GeoBox, pixels: Positions, margin: int = 0
+) -> NDArray[np.bool_]:
+    """Says which pixels of `grid` any training pixel falls into, or comes so near (Chebyshev).
 
     On another grid a pixel counts as used where any part of a training pixel reaches it, so that
     doubt goes against the score; grids without a CRS are taken to share their numbers with others.
     Scenes elsewhere leave no trace.
+
+    Args:
+        areas: Where training was.
+        grid: Where the pixels lie.
+        pixels: Which are asked for (N,), ascending.
+        margin: Pixels that may lie between, and count all the same; those on the grid.
+
+    Returns:
+        Which of them are used (N,).
     """
-    used = np.zeros(grid.shape, np.bool_)
-    for area in areas:
-        used |= area.used if same_place(area.grid, grid) else _touched(area, grid)
-    return used
-
-
-def _touched(area: TrainingArea, grid: GeoBox) -> Mask:
-    """Returns the pixels of `grid` that the boxes around training pixels meet, `(H, W)`."""
+    found = np.zeros(pixels.size, np.bool_)
     height, width = grid.shape
-    edges = np.zeros((height + 1, width + 1), np.int32)  # +1 and -1 at the boxes' corners
-    rows, columns = np.nonzero(area.used)
-    for first in range(0, rows.size, _FEW):
-        some = slice(first, first + _FEW)
-        left, top, right, bottom = _boxes(rows[some], columns[some], area.grid, grid)
-        inside = (right > left) & (bottom > top)
-        left, top, right, bottom = (side[inside] for side in (left, top, right, bottom))
+    for area in areas:
+        for boxes in filter(np.size, _boxes_on(area, grid)):
+            grown = boxes + np.array([[-margin], [-margin], [margin], [margin]])
+            rows = max(int(grown[1].min()), 0), min(int(grown[3].max()), height)
+            first, last = np.searchsorted(pixels, [row * width for row in rows])
+            found[first:last] |= _covered(grown, (height, width), pixels[first:last])
+    return found
+
+
+def _covered(
+    boxes: NDArray[np.int64], shape: tuple[int, int], pixels: Positions
+) -> NDArray[np.bool_]:
+    """Says which pixels (N,) lie in any of the boxes (4, n), block by block."""
+    covered = np.zeros(pixels.size, np.bool_)
+    for *_, here in boxes_around(shape, pixels, _BLOCK, _BLOCK):
+        rows, columns = np.divmod(pixels[here], shape[1])
+        start = np.array([columns.min(), rows.min()] * 2)[:, None]
+        width, height = int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+        limits = np.array([width, height] * 2)[:, None]
+        left, top, right, bottom = np.clip(boxes - start, 0, limits)
+        edges = np.zeros((height + 1, width + 1), np.int32)  # +1 and -1 at the boxes' corners
         for y, x, sign in (
             (top, left, 1),
             (top, right, -1),
@@ -97,8 +121,23 @@ def _touched(area: TrainingArea, grid: GeoBox) -> Mask:
             (bottom, right, 1),
         ):
             np.add.at(edges, (y, x), sign)
-    touched: Mask = edges.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
-    return touched
+        np.cumsum(edges, axis=0, out=edges)
+        np.cumsum(edges, axis=1, out=edges)
+        covered[here] = edges[rows - rows.min(), columns - columns.min()] > 0
+    return covered
+
+
+def _boxes_on(area: TrainingArea, grid: GeoBox) -> Iterator[NDArray[np.int64]]:
+    """Yields `left, top, right, bottom` of the boxes around training pixels on a grid, (4, n)."""
+    same = same_place(area.grid, grid)
+    for runs in (area.train, area.validation):
+        for pixels in runs.parts(_FEW):
+            rows, columns = np.divmod(pixels, area.shape[1])
+            if same:
+                yield np.stack([columns, rows, columns + 1, rows + 1])
+            else:
+                boxes = _boxes(rows, columns, area.grid, grid)
+                yield boxes[:, (boxes[:2] < boxes[2:]).all(axis=0)]
 
 
 def _boxes(
@@ -121,40 +160,3 @@ def _boxes(
     limits = ((width,), (height,)) * 2
     boxes: NDArray[np.int64] = np.clip(np.stack([*starts, *ends]), 0, limits).astype(np.int64)
     return boxes
-
-
-def pack(mask: Mask) -> NDArray[np.uint8]:
-    """Returns the mask with eight pixels a byte, `(ceil(H*W/8),)`."""
-    return np.packbits(mask)
-
-
-def unpack(bits: NDArray[np.uint8], shape: tuple[int, int]) -> Mask:
-    """Returns the `(H, W)` mask of packed bits.
-
-    Raises:
-        ValueError: The number of bits does not fit the shape.
-    """
-    size = shape[0] * shape[1]
-    if min(shape) < 1 or bits.size != -(-size // 8):
-        raise ValueError(f"{bits.size} bytes can't be a mask of {shape[0]} x {shape[1]} pixels.")
-    return np.unpackbits(bits, count=size).astype(np.bool_).reshape(shape)
-
-
-def to_text(mask: Mask) -> str:
-    """Returns the packed mask, compressed, as base64 for JSON."""
-    return base64.b64encode(zlib.compress(pack(mask).tobytes(), 9)).decode("ascii")
-
-
-def from_text(text: str, shape: tuple[int, int]) -> Mask:
-    """Returns the mask of `to_text`.
-
-    Raises:
-        ValueError: The text is damaged or of another shape.
-    """
-    size = max(0, -(-shape[0] * shape[1] // 8))
-    try:
-        # The bound (0 would be none) keeps a forged sidecar from unpacking into all of memory.
-        raw = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
-    except zlib.error as error:
-        raise ValueError(f"the mask is damaged: {error}") from error
-    return unpack(np.frombuffer(raw, np.uint8), shape)

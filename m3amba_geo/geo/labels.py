@@ -24,6 +24,7 @@ from m3amba_geo.errors import (
 )
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.burn import burn, make_valid, patches
+from m3amba_geo.geo.codes import LabelRaster, read_label_raster, warp_label_raster
 from m3amba_geo.geo.colors import parse_color
 from m3amba_geo.geo.footprint import (
     bounds_in,
@@ -43,7 +44,7 @@ from m3amba_geo.geo.legend import (
     read_legend_csv,
 )
 from m3amba_geo.geo.marks import Positions, Value, spread
-from m3amba_geo.geo.raster import LabelRaster, read_label_raster, same_place, warp_label_raster
+from m3amba_geo.geo.raster import same_place
 from m3amba_geo.geo.vector import (
     Texts,
     VectorLayer,

@@ -77,3 +77,14 @@ def boxes_around(
             here: Positions = first + np.flatnonzero(block == number)
             left, right = int(columns[here].min()), int(columns[here].max()) + 1
             yield top, left, min(height, shape[0] - top), right - left, here
+
+
+def inside(
+    shape: tuple[int, int], pixels: Positions, top: int, left: int, height: int, width: int
+) -> tuple[Positions, Positions, Positions]:
+    """Returns which of the pixels (N,) lie in a window, and their rows and columns in it, (n,)."""
+    first, last = np.searchsorted(pixels, [top * shape[1], (top + height) * shape[1]])
+    rows, columns = np.divmod(pixels[first:last], shape[1])
+    chosen = np.flatnonzero((columns >= left) & (columns < left + width))
+    here: Positions = first + chosen
+    return here, rows[chosen] - top, columns[chosen] - left

@@ -9,7 +9,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import DatasetReader, Env
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.enums import Resampling as GdalResampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from m3amba_geo.config import Resampling
@@ -45,7 +43,7 @@ _UNITS = {
 _LEAST_NANOMETRES = 100.0
 _NOT_PIXELS = (".aux.xml", ".ovr")  # programs that show a raster write them beside it
 # A damaged file makes GDAL complain in bytes that are no text, and rasterio stumbles over those.
-_DAMAGE = (RasterioError, UnicodeDecodeError)
+DAMAGE = (RasterioError, UnicodeDecodeError)
 SAME_PLACE = 1e-3  # pixels
 _TOLERANCE = 0.01  # pixels that a warp may be off
 
@@ -66,7 +64,7 @@ class Raster:
     def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
         self._handles = handles
-        self._file = handles.enter_context(_open(path))
+        self._file = handles.enter_context(opened(path))
         roles = dict(enumerate(self._file.colorinterp, 1))
         self._indexes = [i for i, role in roles.items() if role is not ColorInterp.alpha]
         self._alphas = [i for i, role in roles.items() if role is ColorInterp.alpha]
@@ -128,8 +126,8 @@ class Raster:
         """
         try:
             pixels = self._read_warped(window) if self._warps else self._read_own(window)
-        except _DAMAGE as error:
-            raise _unreadable(self.path, error) from error
+        except DAMAGE as error:
+            raise unreadable(self.path, error) from error
         valid = np.isfinite(pixels)
         pixels[~valid] = 0
         return pixels, valid
@@ -202,8 +200,8 @@ def open_raster(path: Path) -> Iterator[Raster]:
     with ExitStack() as handles:
         try:
             raster = Raster(path, handles)
-        except _DAMAGE as error:
-            raise _unreadable(path, error) from error
+        except DAMAGE as error:
+            raise unreadable(path, error) from error
         yield raster
 
 
@@ -225,83 +223,8 @@ def same_place(one: GeoBox, other: GeoBox) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class LabelRaster:
-    """A raster of class codes.
-
-    Attributes:
-        values: `(H, W)` int64 codes.
-        valid: `(H, W)`; false at nodata, and at 0 where the file declares no nodata.
-        grid: Its place.
-        names: Class names by code, where the file carries them.
-        colors: Colours `#rrggbb` by code, from the file's colour table.
-    """
-
-    values: NDArray[np.int64]
-    valid: Mask
-    grid: GeoBox
-    names: dict[int, str]
-    colors: dict[int, str]
-
-
-def read_label_raster(path: Path) -> LabelRaster:
-    """Returns the first band of a raster as class codes.
-
-    Raises:
-        FileMissingError: It is not there.
-        NetworkOffError: It lies on a network, or points there.
-        RasterUnreadableError: It can't be read, or holds fractions.
-    """
-    with _open(path) as file:
-        try:
-            raw, mask = file.read(1), file.read_masks(1) > 0
-        except _DAMAGE as error:
-            raise _unreadable(path, error) from error
-        valid = mask & np.isfinite(raw)
-        values = np.where(valid, raw, 0).astype(np.int64)
-        if not np.array_equal(values[valid], raw[valid]):
-            raise RasterUnreadableError(
-                f"{path} holds fractions, not class codes.",
-                "Give a raster of whole numbers as labels.",
-            )
-        if MaskFlags.all_valid in file.mask_flag_enums[0]:
-            valid &= values != 0
-        return LabelRaster(
-            values,
-            valid,
-            GeoBox(file.shape, file.transform, file.crs),
-            _category_names(file),
-            _colors(file),
-        )
-
-
-def warp_label_raster(raster: LabelRaster, grid: GeoBox) -> LabelRaster:
-    """Returns the codes on another grid, nearest neighbour.
-
-    Raises:
-        CRSMissingError: One of the two grids has no CRS.
-    """
-    if raster.grid.crs is None or grid.crs is None:
-        raise CRSMissingError(
-            "The label raster and the reference grid differ, and one of them has no CRS.",
-            "Assign the CRS, or give labels of the same size and geotransform.",
-        )
-    values = np.zeros(grid.shape, np.int64)
-    valid = np.zeros(grid.shape, np.uint8)
-    where = {
-        "src_transform": raster.grid.affine,
-        "src_crs": str(raster.grid.crs.to_wkt()),
-        "dst_transform": grid.affine,
-        "dst_crs": str(grid.crs.to_wkt()),
-        "resampling": GdalResampling.nearest,
-    }
-    reproject(raster.values.astype(np.float64), values, **where)
-    reproject(raster.valid.astype(np.uint8), valid, **where)
-    return LabelRaster(values, valid > 0, grid, raster.names, raster.colors)
-
-
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """Opens a file with the drivers that are allowed; they and the network stay so till it closes.
 
     Raises:
@@ -322,8 +245,8 @@ def _dataset(name: str, path: Path) -> Any:  # noqa: ANN401 - rasterio has no ty
             # Rasters without a place are welcome; `align.open_stack` says so in our own words.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return DatasetReader(name, driver=list(RASTER_DRIVERS))  # `rasterio.open` takes one
-    except _DAMAGE as error:
-        raise _unreadable(path, error) from error
+    except DAMAGE as error:
+        raise unreadable(path, error) from error
 
 
 def _check_sources(file: Any, path: Path, seen: set[str]) -> None:  # noqa: ANN401
@@ -338,7 +261,8 @@ def _check_sources(file: Any, path: Path, seen: set[str]) -> None:  # noqa: ANN4
                     _check_sources(inner, path, seen)
 
 
-def _unreadable(path: Path, error: Exception) -> RasterUnreadableError:
+def unreadable(path: Path, error: Exception) -> RasterUnreadableError:
+    """Makes the error for what GDAL can't read."""
     return RasterUnreadableError(
         f"{path} can't be read as a raster: {error.__cause__ or error}",
         "It may be truncated, damaged or of a format that is not read; try `gdalinfo -checksum` on "
@@ -371,27 +295,3 @@ def _nanometres(number: str, unit: str) -> float | None:
 
 def _lower(tags: dict[str, str]) -> dict[str, str]:
     return {key.casefold(): value for key, value in tags.items()}
-
-
-def _colors(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types
-    try:
-        table = file.colormap(1)
-    except ValueError:
-        return {}
-    black = [code for code, (*rgb, _) in table.items() if rgb == [0, 0, 0]]
-    # A TIFF's palette has no gaps: entries that nobody set are black.
-    unset = set(black) if len(black) > 1 else set()
-    return {
-        code: f"#{r:02x}{g:02x}{b:02x}"
-        for code, (r, g, b, alpha) in table.items()
-        if alpha and code not in unset
-    }
-
-
-def _category_names(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types
-    names = {}
-    for key, value in file.tags(1).items():
-        prefix, _, code = key.rpartition("_")
-        if prefix == "CLASS" and code.isdigit():
-            names[int(code)] = value
-    return names

@@ -30,6 +30,7 @@ from m3amba_geo.files import check_output, fingerprint
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.legend import Legend, legend_of_csv
+from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import scene_ranges
 from m3amba_geo.jobs.machine import versions
 from m3amba_geo.model.guide import GuideIdentity, load_encoder
@@ -107,8 +108,8 @@ def run(
         identity = _identity(guide, config, emit)
         scaling = tuple(map(Scaling.of, scene_ranges(stack)))
         manifest = _manifest(stack, config, classes, scaling, identity, checkpoint, scene)
-        everything = np.ones(stack.grid.shape, np.bool_)
-        area = TrainingArea(stack.grid, everything, ~everything)
+        everything = np.array([0, stack.grid.shape[0] * stack.grid.shape[1]])
+        area = TrainingArea(stack.grid, Runs(everything), Runs(everything[:0]))
         bands = {modality.name: len(modality.bands) for modality in stack.modalities}
     emit(
         Warned(

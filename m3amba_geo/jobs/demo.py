@@ -24,8 +24,8 @@ from m3amba_geo.errors import OutputFolderError
 from m3amba_geo.events import Artifact, Event, Listener, Note, Started, ignore
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import open_stack
+from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.labels import read_labels
-from m3amba_geo.geo.raster import read_label_raster
 from m3amba_geo.jobs import classify, evaluate, train
 from m3amba_geo.jobs.sidecar import read_sidecar
 

@@ -1,32 +1,34 @@
 """Assessment of a map against labels that its model has not seen."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from scipy import ndimage
+from rasterio import Env
 
 from m3amba_geo import __version__
 from m3amba_geo.assess.accuracy import Evaluation, assess
-from m3amba_geo.assess.picture import map_picture
+from m3amba_geo.assess.picture import lattice, map_picture
 from m3amba_geo.assess.report import to_html, to_json
 from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import EvaluateConfig
 from m3amba_geo.errors import ClassMismatchError, NoLabelsError, TrainOverlapError
-from m3amba_geo.events import Artifact, Listener, Metric, Started
+from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
 from m3amba_geo.files import check_output, checksum, write_text
-from m3amba_geo.geo.area import used_on
+from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
+from m3amba_geo.geo.codes import CodeRaster, open_codes
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
 from m3amba_geo.geo.legend import MAX_CODE
 from m3amba_geo.geo.maps import used_path
-from m3amba_geo.geo.marks import Positions
-from m3amba_geo.geo.raster import LabelRaster, Mask, read_label_raster
+from m3amba_geo.geo.marks import Positions, inside
+from m3amba_geo.geo.raster import Mask
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
 
+_CACHE = 64 * 2**20  # bytes that GDAL may keep: every tile is read once
 _FEW = 0.05  # a test set smaller than this share of the training set decides nothing
 _PARTING = 0.05  # accuracy near training may exceed that far from it by this much unremarked
 
@@ -49,32 +51,68 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
     for output in (config.report, config.html):
         if output is not None:
             check_output(output, overwrite=config.overwrite)
-    raster = read_label_raster(map_path)
-    predicted = _codes(map_path, raster)
-    origin = _origin(map_path, config)
-    legend = read_legend([config.labels]) if origin is None else origin.legend
-    labels = read_labels(config.labels, raster.grid, legend, emit)
-    legend = _with_codes_of_map(legend, predicted, raster.names)
-    used = _used(origin, raster.grid, config)
-    evaluation = _evaluate(labels, predicted, legend, used, origin)
-    if origin is not None and origin.modalities is not None:
-        marks = map_path.parent / origin.modalities
-        evaluation = _with_subsets(evaluation, labels, predicted, used, marks)
+    with Env(GDAL_CACHEMAX=_CACHE), open_codes(map_path) as raster:
+        origin = _origin(map_path, config)
+        legend = read_legend([config.labels]) if origin is None else origin.legend
+        labels = read_labels(config.labels, raster.grid, legend, emit)
+        survey = _survey(raster, labels.pixels)
+        legend = _with_codes_of_map(legend, survey.codes, raster.names)
+        parts = _made_from(map_path, origin, labels.pixels, emit)
+    areas = _areas(origin, config)
+    evaluation = _evaluate(labels, survey.mapped, parts, legend, areas, origin)
     evaluation = _described(evaluation, map_path, config, origin)
     accuracy = evaluation.accuracy
     for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
         if value is not None:
             emit(Metric(name, value))
-    _write_reports(evaluation, predicted, config, emit)
+    _write_reports(evaluation, survey.picture, config, emit)
     return evaluation
 
 
-def _codes(path: Path, raster: LabelRaster) -> NDArray[np.uint16]:
-    """Returns the codes of a map, `(H, W)`; 0 where it has none."""
-    codes = np.where(raster.valid, raster.values, 0)
+@dataclass(frozen=True, eq=False)
+class _Survey:
+    """What is taken from a map.
+
+    Attributes:
+        codes: Those that occur, ascending, without 0.
+        mapped: Codes of the labelled pixels (N,), 0 where the map has none.
+        picture: Codes of the pixels that `picture.thin` takes, `(h, w)`.
+    """
+
+    codes: NDArray[np.int64]
+    mapped: NDArray[np.uint16]
+    picture: NDArray[np.uint16]
+
+
+def _survey(raster: CodeRaster, pixels: Positions) -> _Survey:
+    """Reads a map once, a block at a time."""
+    occurs = np.zeros(MAX_CODE + 1, np.bool_)
+    mapped = np.zeros(pixels.size, np.uint16)
+    rows, columns = (
+        np.arange(side)[part]
+        for part, side in zip(lattice(raster.shape), raster.shape, strict=True)
+    )
+    picture = np.zeros((rows.size, columns.size), np.uint16)
+    for top, left, height, width in raster.blocks():
+        codes = _codes(raster, top, left, height, width)
+        occurs[codes] = True
+        here, down, right = inside(raster.shape, pixels, top, left, height, width)
+        mapped[here] = codes[down, right]
+        y, x = (
+            slice(*np.searchsorted(line, [start, start + size]))
+            for line, start, size in ((rows, top, height), (columns, left, width))
+        )
+        picture[y, x] = codes[np.ix_(rows[y] - top, columns[x] - left)]
+    return _Survey(np.flatnonzero(occurs[1:]) + 1, mapped, picture)
+
+
+def _codes(raster: CodeRaster, top: int, left: int, height: int, width: int) -> NDArray[np.uint16]:
+    """Returns the codes of a window of a map; 0 where it has none."""
+    values, valid = raster.read(top, left, height, width)
+    codes = np.where(valid, values, 0)
     if codes.min() < 0 or codes.max() > MAX_CODE:
         raise ClassMismatchError(
-            f"{path} holds values from {codes.min()} to {codes.max()}; class codes lie in "
+            f"{raster.path} holds values from {codes.min()} to {codes.max()}; class codes lie in "
             f"1..{MAX_CODE}.",
             "Give a map of class codes; declare the value of pixels without a class as nodata.",
         )
@@ -105,42 +143,62 @@ def _origin(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
     return sidecar
 
 
-def _with_codes_of_map(
-    legend: Legend, predicted: NDArray[np.uint16], names: dict[int, str]
-) -> Legend:
+def _with_codes_of_map(legend: Legend, codes: NDArray[np.int64], names: dict[int, str]) -> Legend:
     """Adds classes that only the map has, as a map of unknown origin may."""
     known = {entry.code for entry in legend}
     extra = tuple(
         LandCover(code, names.get(code, str(code)), "#808080", str(code))
-        for code in np.unique(predicted).tolist()
-        if code != 0 and code not in known
+        for code in codes.tolist()
+        if code not in known
     )
     return tuple(sorted(legend + extra, key=lambda entry: entry.code))
 
 
-def _used(origin: Sidecar | None, grid: GeoBox, config: EvaluateConfig) -> Mask:
+def _areas(origin: Sidecar | None, config: EvaluateConfig) -> list[TrainingArea]:
+    """Returns what is to be left out."""
     if origin is None or config.allow_train_overlap:
-        return np.zeros(grid.shape, np.bool_)
-    return used_on(origin.training_areas(), grid)
+        return []
+    return origin.training_areas()
+
+
+def _made_from(
+    map_path: Path, origin: Sidecar | None, pixels: Positions, emit: Listener
+) -> dict[str, Mask]:
+    """Returns which pixels (N,) are made from each subset of the modalities, by its name."""
+    if origin is None or origin.modalities is None:
+        return {}
+    path = map_path.parent / origin.modalities
+    if not path.exists():
+        emit(
+            Warned(
+                "modalities-unknown",
+                f"{path} is missing, which says what each pixel of the map is made from: the "
+                "accuracy of each subset of the modalities stays unknown.",
+            )
+        )
+        return {}
+    with open_codes(path) as raster:
+        used = _survey(raster, pixels).mapped
+        return {name: used == code for code, name in raster.names.items()}
 
 
 def _evaluate(
     labels: Labels,
-    predicted: NDArray[np.uint16],
+    mapped: NDArray[np.uint16],
+    parts: Mapping[str, Mask],
     legend: Legend,
-    used: Mask,
+    areas: list[TrainingArea],
     origin: Sidecar | None,
 ) -> Evaluation:
-    seen = used.ravel()[labels.pixels]
-    scored = labels.only(~seen)
+    seen = reached(areas, labels.grid, labels.pixels)
+    scored, mapped = labels.only(~seen), mapped[~seen]
     training = int(seen.sum())
     if not scored.pixels.size:
         raise TrainOverlapError(
             f"All {training:,} labelled pixels were used in training.",
             "Give labels that training has not seen, or keep some out with --test-share.",
         )
-    mapped = predicted.ravel()
-    accuracy = assess(scored.codes, mapped[scored.pixels], legend)
+    accuracy = assess(scored.codes, mapped, legend)
     if accuracy.pixels == 0:
         raise NoLabelsError(
             "The map has nodata under every label.", "Check that map and labels belong together."
@@ -152,38 +210,17 @@ def _evaluate(
             f"Only {accuracy.pixels:,} labelled pixels could be scored; {training:,} trained the "
             "model. Train with --test-share, or score on other labels."
         )
-    if used.any() and gap:
-        far = scored.only(_far(used, scored.pixels, gap))
-        if far.pixels.size:
-            apart = assess(far.codes, mapped[far.pixels], legend)
+    if gap and leaves_trace(areas, labels.grid):
+        far = ~reached(areas, labels.grid, scored.pixels, gap - 1)
+        if far.any():
+            apart = assess(scored.codes[far], mapped[far], legend)
         notes += _parting(accuracy.overall, None if apart is None else apart.overall, gap)
-    return Evaluation(accuracy, len(labels.pixels), training, {}, apart, gap, tuple(notes))
-
-
-def _with_subsets(
-    evaluation: Evaluation, labels: Labels, predicted: NDArray[np.uint16], used: Mask, marks: Path
-) -> Evaluation:
-    """Adds the accuracy of what is made from each subset of the modalities, as `marks` tells it."""
-    if not marks.exists():
-        note = f"{marks.name} is missing: it would tell which pixels lack a modality."
-        return replace(evaluation, notes=(*evaluation.notes, note))
-    raster = read_label_raster(marks)
-    scored = labels.only(~used.ravel()[labels.pixels])
-    made_from = raster.values.ravel()[scored.pixels]
-    mapped = predicted.ravel()[scored.pixels]
-    legend = evaluation.accuracy.legend
-    subsets = {}
-    for code in np.unique(made_from[mapped != 0]).tolist():
-        here = made_from == code
-        subsets[raster.names.get(code, str(code))] = assess(scored.codes[here], mapped[here], legend)
-    return replace(evaluation, subsets=subsets)
-
-
-def _far(used: Mask, pixels: Positions, gap: int) -> Mask:
-    """Says which pixels (N,) lie at least so far from used ones."""
-    distance = ndimage.distance_transform_cdt(~used, "chessboard")
-    far: Mask = distance.ravel()[pixels] >= gap
-    return far
+    subsets = {
+        name: assess(scored.codes[here], mapped[here], legend)
+        for name, part in parts.items()
+        if (here := part[~seen]).any()
+    }
+    return Evaluation(accuracy, len(labels.pixels), training, {}, apart, gap, tuple(notes), subsets)
 
 
 def _parting(near: float | None, far: float | None, gap: int) -> list[str]:
@@ -219,13 +256,13 @@ def _described(
 
 
 def _write_reports(
-    evaluation: Evaluation, predicted: NDArray[np.uint16], config: EvaluateConfig, emit: Listener
+    evaluation: Evaluation, codes: NDArray[np.uint16], config: EvaluateConfig, emit: Listener
 ) -> None:
     if config.report is not None:
         text = json.dumps(to_json(evaluation), indent=2, ensure_ascii=False, allow_nan=False)
         write_text(config.report, text + "\n")
         emit(Artifact(str(config.report), "report"))
     if config.html is not None:
-        picture = map_picture(predicted, evaluation.accuracy.legend)
+        picture = map_picture(codes, evaluation.accuracy.legend)
         write_text(config.html, to_html(evaluation, picture))
         emit(Artifact(str(config.html), "html"))

@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo.errors import DataError
-from m3amba_geo.geo.area import GridRecord, TrainingArea, from_text, to_text
+from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.runs import from_text, to_text
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ def seen_from(map_path: Path, other: Path) -> str:
 def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:
     """Returns areas as a sidecar holds them."""
     return tuple(
-        AreaRecord(GridRecord.of(area.grid), to_text(area.train), to_text(area.validation))
+        AreaRecord(
+            GridRecord.of(area.grid),
+            to_text(area.train, area.shape),
+            to_text(area.validation, area.shape),
+        )
         for area in areas
     )
 

@@ -27,6 +27,7 @@ from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.features import Features, scene_features
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.marks import Marks
+from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.jobs.contents import label_content, raster_content
 from m3amba_geo.jobs.fixed_guide import cache_file, set_components
@@ -389,7 +390,7 @@ def _labelled(scenes: Sequence[_Scene], legend: Legend) -> list[LabelledScene]:
 
 def _area(scene: _Scene) -> TrainingArea:
     train, validation = (
-        scene.labels.spread(scene.on(side)) for side in (Side.TRAIN, Side.VALIDATION)
+        Runs.of(scene.labels.pixels[scene.on(side)]) for side in (Side.TRAIN, Side.VALIDATION)
     )
     return TrainingArea(scene.stack.grid, train, validation)
 

@@ -35,7 +35,7 @@ from m3amba_geo.config import (
     TrainConfig,
 )
 from m3amba_geo.events import Progress, Warned, ignore
-from m3amba_geo.geo.raster import read_label_raster
+from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.jobs import classify, evaluate, train
 from m3amba_geo.jobs.sidecar import sidecar_path
 from tests.conftest import HEIGHT, TRANSFORM, WIDTH, Place, make_place, write_raster

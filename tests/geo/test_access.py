@@ -16,7 +16,8 @@ from m3amba_geo.errors import (
     VectorUnreadableError,
 )
 from m3amba_geo.geo.access import RASTER_DRIVERS, VECTOR_DRIVERS, reach
-from m3amba_geo.geo.raster import open_raster, read_label_raster
+from m3amba_geo.geo.codes import read_label_raster
+from m3amba_geo.geo.raster import open_raster
 from m3amba_geo.geo.vector import open_layer, read_texts
 from m3amba_geo.sources import gdal_name, local_file, on_network
 from tests.conftest import write_raster

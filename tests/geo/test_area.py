@@ -1,28 +1,19 @@
 """Where a model has looked, kept and found again."""
 
-import base64
-import zlib
-
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import given
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rasterio.warp import transform
+from scipy.ndimage import distance_transform_cdt
+from small import runs_of
 
-from m3amba_geo.geo.area import (
-    GridRecord,
-    TrainingArea,
-    from_text,
-    pack,
-    to_text,
-    unpack,
-    used_on,
-)
+from m3amba_geo.geo import area as areas_module
+from m3amba_geo.geo.area import GridRecord, TrainingArea, leaves_trace, reached
 from tests.conftest import CRS, TRANSFORM
 
-masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
 GRID = GeoBox((20, 30), TRANSFORM, CRS)
 
 
@@ -30,7 +21,7 @@ def area(*places, grid=GRID):
     train, validation = np.zeros((2, *grid.shape), bool)
     for n, place in enumerate(places):
         (train if n % 2 == 0 else validation)[place] = True
-    return TrainingArea(grid, train, validation)
+    return TrainingArea(grid, runs_of(train), runs_of(validation))
 
 
 def moved(columns, rows, shape=(20, 30), scale=1.0, crs=CRS):
@@ -38,39 +29,15 @@ def moved(columns, rows, shape=(20, 30), scale=1.0, crs=CRS):
     return GeoBox(shape, affine, crs)
 
 
+def used_on(areas, grid, margin=0):
+    return reached(areas, grid, np.arange(grid.shape[0] * grid.shape[1]), margin).reshape(
+        grid.shape
+    )
+
+
 def found(areas, grid):
+    assert leaves_trace(areas, grid) == used_on(areas, grid).any()
     return list(zip(*used_on(areas, grid).nonzero(), strict=True))
-
-
-@given(masks)
-def test_masks_survive_packing_and_text(mask):
-    assert np.array_equal(unpack(pack(mask), mask.shape), mask)
-    assert np.array_equal(from_text(to_text(mask), mask.shape), mask)
-
-
-@pytest.mark.parametrize("shape", [(0, 0), (-1, 8), (-1, -8), (3, -1), (4, 5), (10**6, 10**6)])
-def test_another_shape_is_refused(shape):
-    mask = np.ones((3, 5), bool)
-    with pytest.raises(ValueError, match="can't be a mask"):
-        unpack(pack(mask), shape)
-    with pytest.raises(ValueError, match="can't be a mask"):
-        from_text(to_text(mask), shape)
-
-
-@pytest.mark.parametrize("text", ["", "!", "ä", "AAAA", base64.b64encode(b"junk").decode()])
-def test_damaged_text_is_refused(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - base64 has its own words
-        from_text(text, (3, 5))
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (-1, 8), (0, 8)])
-def test_forged_text_does_not_fill_memory(shape, monkeypatch):
-    """A thousandth of what it unpacks to; only as much as a mask needs is unpacked."""
-    bomb = base64.b64encode(zlib.compress(bytes(100_000_000), 9)).decode()
-    unpacked = []
-    monkeypatch.setattr("m3amba_geo.geo.area.unpack", lambda bits, _: unpacked.append(bits.size))
-    from_text(bomb, shape)
-    assert unpacked[0] <= 9
 
 
 @pytest.mark.parametrize(
@@ -149,8 +116,44 @@ def test_no_point_of_a_training_pixel_is_missed(grid):
     u, v = np.floor(grid.wld2pix(*there)).astype(int)
     inside = (u >= 0) & (v >= 0) & (u < grid.shape[1]) & (v < grid.shape[0])
     assert inside.mean() > 0.2
-    mask = used_on([TrainingArea(GRID, used, np.zeros_like(used))], grid)
+    mask = used_on([TrainingArea(GRID, runs_of(used), runs_of(~used & used))], grid)
     assert mask[v[inside], u[inside]].all()
     reached = np.zeros(grid.shape, bool)
     reached[v[inside], u[inside]] = True
     assert mask.sum() < 3 * reached.sum()  # nor is everything called used
+
+
+GRIDS = [
+    GRID,
+    moved(4, 3, (12, 9)),
+    moved(-4, -3, (30, 40)),
+    moved(3.3, 2.6, (25, 35), 0.4),
+    GeoBox((25, 35), TRANSFORM @ Affine.rotation(30) @ Affine.translation(-3, -8), CRS),
+]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(GRIDS),
+    st.integers(0, 99),
+    st.sampled_from([0.002, 0.02, 0.3]),
+    st.integers(0, 9),
+    st.sampled_from([7, 60, 2000]),
+    st.sampled_from([6, 17, 100]),
+)
+def test_some_pixels_are_told_what_the_whole_grid_says(grid, seed, share, margin, few, block):
+    """Used pixels of the whole grid, and the distance to them, taken as arrays."""
+    rng = np.random.default_rng(seed)
+    used = rng.random((2, *GRID.shape)) < share
+    areas = [TrainingArea(GRID, runs_of(used[0]), runs_of(used[1]))]
+    dense = np.zeros(grid.shape, bool)
+    for left, top, right, bottom in np.concatenate([*areas_module._boxes_on(areas[0], grid)], 1).T:
+        dense[top:bottom, left:right] = True
+    distance = distance_transform_cdt(~dense, "chessboard")
+    pixels = np.flatnonzero(rng.random(grid.shape) < 0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(areas_module, "_FEW", few)
+        patch.setattr(areas_module, "_BLOCK", block)
+        near = reached(areas, grid, pixels, margin)
+    expected = (distance.ravel()[pixels] <= margin) & dense.any()  # there is none without any
+    assert np.array_equal(near, expected)

@@ -18,6 +18,7 @@ from rasterio.enums import ColorInterp
 
 from m3amba_geo.errors import DiskFullError, OutputError
 from m3amba_geo.files import together
+from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.geo.maps import (
     Layer,
@@ -28,7 +29,7 @@ from m3amba_geo.geo.maps import (
     style,
     style_path,
 )
-from m3amba_geo.geo.raster import open_raster, read_label_raster
+from m3amba_geo.geo.raster import open_raster
 from tests.conftest import CRS, TRANSFORM
 
 LEGEND = (

@@ -12,7 +12,8 @@ from rasterio.windows import Window
 
 from m3amba_geo.errors import CRSMissingError, FileMissingError, RasterUnreadableError
 from m3amba_geo.geo.bands import Band
-from m3amba_geo.geo.raster import open_raster, read_label_raster, same_place
+from m3amba_geo.geo.codes import read_label_raster
+from m3amba_geo.geo.raster import open_raster, same_place
 from tests.conftest import CRS, TRANSFORM, write_raster
 
 GRID = GeoBox((5, 6), TRANSFORM, CRS)

@@ -12,7 +12,7 @@ import rasterio
 import torch
 from affine import Affine
 from rasterio.crs import CRS as RasterioCRS
-from small import bundle_of
+from small import bundle_of, mask_of, used_by
 
 from m3amba_geo.bundle import save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
@@ -459,10 +459,11 @@ def test_the_sidecar_tells_which_pixels_trained(trained):
     polygons = rasterio.features.rasterize(
         frame.geometry, out_shape=trained.place.truth.shape, transform=TRANSFORM
     ).astype(bool)
-    assert not (area.used & ~polygons).any()
-    assert not (area.train & area.validation).any()
+    assert not (used_by(area) & ~polygons).any()
+    train, validation = (mask_of(runs, area.shape) for runs in (area.train, area.validation))
+    assert not (train & validation).any()
     pixels = trained.train_results.pixels
-    assert (area.train.sum(), area.validation.sum()) == (pixels["train"], pixels["validation"])
+    assert (train.sum(), validation.sum()) == (pixels["train"], pixels["validation"])
     assert sidecar_path(trained.map).name == "map.tif.m3amba.json"
     assert [entry.name for entry in sidecar.legend] == list(NAMES)
 

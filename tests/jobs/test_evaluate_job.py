@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from affine import Affine
 from scipy.ndimage import distance_transform_cdt
-from small import bundle_of, legend_of
+from small import bundle_of, legend_of, used_by
 
 from m3amba_geo.bundle import load_bundle, save_bundle
 from m3amba_geo.config import ClassifyConfig, EvaluateConfig, LabelConfig
@@ -38,7 +38,7 @@ def without_sidecar(trained, folder):
 
 def used(trained):
     (area,) = load_bundle(trained.model).areas
-    return area.used
+    return used_by(area)
 
 
 def code_raster(folder, codes, names=NAMES, **options):

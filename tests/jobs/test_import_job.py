@@ -14,8 +14,8 @@ from m3amba_geo.config import GuideConfig, make_config, read_toml
 from m3amba_geo.errors import BenchmarkUnclearError, FileMissingError, OutputExistsError
 from m3amba_geo.events import Note, Warned
 from m3amba_geo.geo.benchmarks import BENCHMARKS, Benchmark
+from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.legend import legend_of_csv
-from m3amba_geo.geo.raster import read_label_raster
 from m3amba_geo.jobs import import_scene, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -122,9 +122,7 @@ def test_complete_pixels_are_marked_as_such_and_nothing_is_said(tmp_path, models
     events = []
     marks = tmp_path / "used" / "marks.tif"
     marks.parent.mkdir()
-    results = run(
-        models[0], scene, tmp_path / "map.tif", events.append, modalities_used=marks
-    )
+    results = run(models[0], scene, tmp_path / "map.tif", events.append, modalities_used=marks)
     assert results.modalities == marks
     assert (read(marks) == 1).all()
     assert read_sidecar(results.map).modalities == str(marks.resolve())

@@ -10,7 +10,7 @@ import rasterio
 import torch
 from affine import Affine
 from safetensors import safe_open
-from small import Interrupted, stop_after
+from small import Interrupted, stop_after, used_by
 
 from m3amba_geo.bundle import load_bundle, read_manifest
 from m3amba_geo.config import ClassifyConfig, LabelConfig, ModalityConfig, SceneConfig, SplitConfig
@@ -234,7 +234,7 @@ def test_test_labels_are_never_trained_on(place, tmp_path):
         frame.iloc[::4].to_crs(CRS).geometry, out_shape=(HEIGHT, WIDTH), transform=TRANSFORM
     )
     assert test.sum() == 3 * 96
-    assert not (load_bundle(results.model).areas[0].used & (test > 0)).any()
+    assert not (used_by(load_bundle(results.model).areas[0]) & (test > 0)).any()
 
 
 def test_a_modality_of_several_files_is_one_of_as_many_bands(place, tmp_path):
@@ -267,7 +267,7 @@ def test_invalid_pixels_neither_train_nor_count(place, tmp_path):
     events = []
     results = train.run([place.scene], brief(tmp_path, modality_dropout=0.0), events.append)
     bundle = load_bundle(results.model)
-    assert not bundle.areas[0].used[:, :50].any()
+    assert not used_by(bundle.areas[0])[:, :50].any()
     assert results.classes == ("meadow", "water")
     assert {"labels-nodata", "classes-absent"} <= {e.code for e in events if isinstance(e, Warned)}
     assert all(np.isfinite(s.mean).all() for s in bundle.manifest.scaling)

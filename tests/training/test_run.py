@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from small import used_by
 
 from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import GuideConfig, SplitConfig, TrainConfig
@@ -111,7 +112,7 @@ def test_one_modality_alone(scene, case):
 def test_our_network_trains_on_the_pixels_of_the_case(scene, case, tmp_path):
     config = TrainConfig(split=SplitConfig("none"), guide=GuideConfig("none"), patch=16)
     found = m3amba(scene, case, config, tmp_path, True, ignore)
-    assert np.array_equal(load_bundle(tmp_path / "model.m3amba").areas[0].used, case.train)
+    assert np.array_equal(used_by(load_bundle(tmp_path / "model.m3amba").areas[0]), case.train)
     assert found.predicted.shape == (case.test.sum(),)
     assert set(np.unique(found.predicted)) <= {1, 2, 3}
     assert found.details["pixels"]["test"] == case.test.sum()

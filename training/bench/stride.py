@@ -24,7 +24,7 @@ from m3amba_geo.config import (
     SceneConfig,
 )
 from m3amba_geo.events import ignore
-from m3amba_geo.geo.raster import read_label_raster
+from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.windows import default_stride, starts
 from m3amba_geo.jobs import classify, evaluate
 from m3amba_geo.jobs.demo import MODALITIES

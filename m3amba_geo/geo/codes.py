@@ -1,0 +1,178 @@
+"""Rasters of class codes, read a block at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
+from rasterio.enums import Resampling as GdalResampling
+from rasterio.warp import reproject
+from rasterio.windows import Window
+
+from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
+from m3amba_geo.geo.raster import DAMAGE, Mask, opened, unreadable
+
+_BLOCK = 1 << 21  # pixels that are read at a time
+
+
+class CodeRaster:
+    """An open raster of class codes, its first band.
+
+    Attributes:
+        path: The file.
+        grid: Its place.
+        names: Class names by code, where the file carries them.
+        colors: Colours `#rrggbb` by code, from the file's colour table.
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 - rasterio has no types
+        self.path = path
+        self._file = file
+        self._zero_is_none = MaskFlags.all_valid in file.mask_flag_enums[0]
+        self.grid = GeoBox(file.shape, file.transform, file.crs)
+        self.names = _category_names(file)
+        self.colors = _colors(file)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.grid.shape[0], self.grid.shape[1]
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[NDArray[np.int64], Mask]:
+        """Returns codes `(height, width)` and their validity; the window lies inside the grid.
+
+        Invalid is nodata, and 0 where the file declares no nodata.
+
+        Raises:
+            RasterUnreadableError: It can't be read there, or holds fractions.
+        """
+        window = Window(left, top, width, height)
+        try:
+            raw = self._file.read(1, window=window)
+            valid = self._file.read_masks(1, window=window) > 0
+        except DAMAGE as error:
+            raise unreadable(self.path, error) from error
+        valid &= np.isfinite(raw)
+        values = np.where(valid, raw, 0).astype(np.int64)
+        if not np.array_equal(values[valid], raw[valid]):
+            raise RasterUnreadableError(
+                f"{self.path} holds fractions, not class codes.",
+                "Give a raster of whole numbers as labels.",
+            )
+        if self._zero_is_none:
+            valid &= values != 0
+        return values, valid
+
+    def blocks(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yields `(top, left, height, width)` of windows that cover the grid, from the top.
+
+        They are made of whole tiles of the file, so that none is read twice, unless a single tile
+        is larger.
+        """
+        rows, columns = self.shape
+        tall, wide = self._file.block_shapes[0]
+        width = min(columns, max(1, _BLOCK // tall // wide) * wide)
+        height = max(1, _BLOCK // width // tall) * tall
+        height = min(height, max(1, _BLOCK // width))
+        for top in range(0, rows, height):
+            for left in range(0, columns, width):
+                yield top, left, min(height, rows - top), min(width, columns - left)
+
+
+@contextmanager
+def open_codes(path: Path) -> Iterator[CodeRaster]:
+    """Opens a raster of class codes for the time of a `with` block.
+
+    Raises:
+        FileMissingError: It is not there.
+        NetworkOffError: It lies on a network, or points there.
+        RasterUnreadableError: It is no raster of a format that is read.
+    """
+    with opened(path) as file:
+        yield CodeRaster(path, file)
+
+
+@dataclass(frozen=True)
+class LabelRaster:
+    """A raster of class codes, read whole.
+
+    Attributes:
+        values: `(H, W)` int64 codes.
+        valid: `(H, W)`; false at nodata, and at 0 where the file declares no nodata.
+        grid: Its place.
+        names: Class names by code, where the file carries them.
+        colors: Colours `#rrggbb` by code, from the file's colour table.
+    """
+
+    values: NDArray[np.int64]
+    valid: Mask
+    grid: GeoBox
+    names: dict[int, str]
+    colors: dict[int, str]
+
+
+def read_label_raster(path: Path) -> LabelRaster:
+    """Returns the first band of a small raster as class codes.
+
+    Raises:
+        FileMissingError: It is not there.
+        NetworkOffError: It lies on a network, or points there.
+        RasterUnreadableError: It can't be read, or holds fractions.
+    """
+    with open_codes(path) as raster:
+        values, valid = raster.read(0, 0, *raster.shape)
+        return LabelRaster(values, valid, raster.grid, raster.names, raster.colors)
+
+
+def warp_label_raster(raster: LabelRaster, grid: GeoBox) -> LabelRaster:
+    """Returns the codes on another grid, nearest neighbour.
+
+    Raises:
+        CRSMissingError: One of the two grids has no CRS.
+    """
+    if raster.grid.crs is None or grid.crs is None:
+        raise CRSMissingError(
+            "The label raster and the reference grid differ, and one of them has no CRS.",
+            "Assign the CRS, or give labels of the same size and geotransform.",
+        )
+    values = np.zeros(grid.shape, np.int64)
+    valid = np.zeros(grid.shape, np.uint8)
+    where = {
+        "src_transform": raster.grid.affine,
+        "src_crs": str(raster.grid.crs.to_wkt()),
+        "dst_transform": grid.affine,
+        "dst_crs": str(grid.crs.to_wkt()),
+        "resampling": GdalResampling.nearest,
+    }
+    reproject(raster.values.astype(np.float64), values, **where)
+    reproject(raster.valid.astype(np.uint8), valid, **where)
+    return LabelRaster(values, valid > 0, grid, raster.names, raster.colors)
+
+
+def _colors(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types
+    try:
+        table = file.colormap(1)
+    except ValueError:
+        return {}
+    black = [code for code, (*rgb, _) in table.items() if rgb == [0, 0, 0]]
+    # A TIFF's palette has no gaps: entries that nobody set are black.
+    unset = set(black) if len(black) > 1 else set()
+    return {
+        code: f"#{r:02x}{g:02x}{b:02x}"
+        for code, (r, g, b, alpha) in table.items()
+        if alpha and code not in unset
+    }
+
+
+def _category_names(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types
+    names = {}
+    for key, value in file.tags(1).items():
+        prefix, _, code = key.rpartition("_")
+        if prefix == "CLASS" and code.isdigit():
+            names[int(code)] = value
+    return names
