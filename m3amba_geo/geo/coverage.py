@@ -43,7 +43,7 @@ class Coverage:
         """Returns what each pixel is made from, by where the modalities are valid."""
         enough = (np.logical_or if self.fewer else np.logical_and).reduce(valid)
         codes: Used = enough.astype(np.uint8)  # COMPLETE
-        for n, there in enumerate(valid):
+        for n, there in enumerate(valid if self.fewer else ()):
             codes[enough & ~there] += 1 << n
         return codes
 

@@ -98,8 +98,8 @@ class _Patch:
     pixels: list[Pixels]
     clean: list[Pixels]
     classes: NDArray[np.int32]
-    valid: Mask
-    there: list[Mask]
+    counts: Mask
+    valid: list[Mask]
 
 
 class Patches:
@@ -205,7 +205,7 @@ class Patches:
         cut = self._cut(window, self.scenes[window.scene].train)
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
         clean = [_turned(p, turns, mirrored) for p in cut.pixels]
-        valid = [_turned(v, turns, mirrored) for v in cut.there]
+        valid = [_turned(v, turns, mirrored) for v in cut.valid]
         pixels = [disturb(p, rng, config) for p in clean]
         if self._coverage.fewer:
             valid = silence(valid, rng, config.modality_dropout)
@@ -229,7 +229,7 @@ class Patches:
     ) -> _Patch:
         counts = self._coverage.used(valid) > 0
         classes = np.where(counts, classes, np.int32(UNLABELLED))
-        return _Patch(window, pixels, clean, classes, counts, [v & counts for v in valid])
+        return _Patch(window, pixels, clean, classes, counts, valid)
 
 
 def _batch(patches: Sequence[_Patch]) -> Batch:
@@ -239,8 +239,8 @@ def _batch(patches: Sequence[_Patch]) -> Batch:
         _stacked([p.pixels for p in patches]),
         _stacked([p.clean for p in patches]),
         classes,
-        torch.from_numpy(np.stack([p.valid for p in patches])),
-        torch.from_numpy(np.stack([p.there for p in patches], 1)),
+        torch.from_numpy(np.stack([p.counts for p in patches])),
+        torch.from_numpy(np.stack([p.counts & np.stack(p.valid) for p in patches], 1)),
         torch.full_like(classes, UNLABELLED),
     )
 

@@ -17,7 +17,7 @@ import click
 import numpy as np
 import rasterio
 
-from m3amba_geo.assess.accuracy import Accuracy
+from m3amba_geo.assess.accuracy import Evaluation
 from m3amba_geo.config import ClassifyConfig, EvaluateConfig, ModalityConfig, SceneConfig
 from m3amba_geo.events import ignore
 from m3amba_geo.jobs import classify, evaluate, train
@@ -28,6 +28,7 @@ RUNS = record.ROOT / "training" / "runs" / "missing"
 RECIPE = "indian_pines"
 DROPOUTS = (0.3, 0.5, 0.1, 0.0)
 BLOCK = 24  # pixels; side of what is missing in places
+NODATA = 65535
 
 Figures = dict[str, Any]
 
@@ -38,9 +39,8 @@ def main(seeds: int) -> None:
     """Trains what is not trained yet, maps, and writes the figures."""
     recipe = read_recipe(RECIPE)
     names = [modality.name for modality in recipe.scene.modalities]
-    wanted = [(names, dropout) for dropout in DROPOUTS[:1]]
-    wanted += [([name], 0.0) for name in names]
-    wanted += [(names, dropout) for dropout in DROPOUTS[1:]]
+    first, *others = [(names, dropout) for dropout in DROPOUTS]
+    wanted = [first, *(([name], 0.0) for name in names), *others]
     rows = []
     for seed in range(seeds):
         for modalities, dropout in wanted:
@@ -80,20 +80,37 @@ def _scores(
     scene: SceneConfig, modalities: list[str], dropout: float, model: Path
 ) -> dict[str, float | None]:
     """Returns the overall accuracy of each map that the network can make."""
-    scores = {"all": _score(model, _only(scene, modalities)).overall}
+    scores = {"all": _score(model, _only(scene, modalities)).accuracy.overall}
     if dropout == 0 or len(modalities) == 1:
         return scores
     for name in modalities:
         rest = [other for other in modalities if other != name]
-        scores[f"without {name}"] = _score(model, _only(scene, rest)).overall
-    return scores
+        scores[f"without {name}"] = _score(model, _only(scene, rest)).accuracy.overall
+    holed = _score(model, _with_holes(scene, model.parent))
+    return scores | {f"holes: from {k}": v.overall for k, v in holed.subsets.items()}
 
 
-def _score(model: Path, scene: SceneConfig) -> Accuracy:
+def _score(model: Path, scene: SceneConfig) -> Evaluation:
     out = model.with_name("map.tif")
     classify.run(model, scene, ClassifyConfig(out=out, overwrite=True, restart=True), ignore)
     assert scene.test_labels is not None
-    return evaluate.run(out, EvaluateConfig(scene.test_labels), ignore).accuracy
+    return evaluate.run(out, EvaluateConfig(scene.test_labels), ignore)
+
+
+def _with_holes(scene: SceneConfig, folder: Path) -> SceneConfig:
+    """Returns the scene with one modality missing, or none, in every third block of a diagonal."""
+    modalities = []
+    for n, modality in enumerate(scene.modalities, 1):
+        (source,) = modality.files
+        with rasterio.open(source) as file:
+            bands, profile = file.read(), file.profile
+        rows, columns = np.indices(bands.shape[1:]) // BLOCK
+        bands[:, (rows + columns) % (len(scene.modalities) + 1) == n] = NODATA
+        path = folder / f"{modality.name}.tif"
+        with rasterio.open(path, "w", **profile | {"nodata": NODATA}) as file:
+            file.write(bands)
+        modalities.append(ModalityConfig(modality.name, (path,)))
+    return replace(scene, modalities=tuple(modalities))
 
 
 def _only(scene: SceneConfig, names: list[str]) -> SceneConfig:
