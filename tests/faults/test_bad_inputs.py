@@ -433,7 +433,8 @@ def test_the_wrong_number_of_bands(made, out, tmp_path):
 
 
 def test_the_wrong_number_of_modalities(made, out):
-    scene = replace(made.place.scene, modalities=made.place.scene.modalities[:1])
+    given = made.place.scene.modalities
+    scene = replace(made.place.scene, modalities=(*given, replace(given[0], name="more")))
     message = refused(
         errors.BandMismatchError, "bands-mismatch", map_with, made.model, scene, out / "map.tif"
     )
