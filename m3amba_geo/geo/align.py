@@ -28,7 +28,7 @@ class Modality:
 
     Attributes:
         name: Its name.
-        rasters: None where the scene lacks the modality: it is invalid everywhere.
+        rasters: Empty where the scene lacks the modality, which is then invalid everywhere.
         chosen: Which of their bands are used.
         bands: What these are.
     """

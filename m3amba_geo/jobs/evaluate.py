@@ -179,7 +179,7 @@ def _made_from(
         return {}
     with open_codes(path) as raster:
         used = _survey(raster, pixels).mapped
-        return {name: used == code for code, name in raster.names.items()}
+        return {name: used == code for code, name in sorted(raster.names.items())}
 
 
 def _evaluate(
