@@ -148,10 +148,10 @@ def test_a_model_that_needs_all_says_what_would_help(tmp_path, models, holes):
     assert read_sidecar(results.map).modalities is None
     assert not (tmp_path / "map.modalities.tif").exists()
     with pytest.raises(ModalityMissingError) as caught:
-        run(models[1], only(scene, "b"), tmp_path / "b.tif")
+        run(models[1], only(scene, "b"), tmp_path / "other.tif")
     assert "modality_dropout" in caught.value.hint
     with pytest.raises(UsageError, match="all modalities"):
-        run(models[1], scene, tmp_path / "b.tif", modalities_used=tmp_path / "marks.tif")
+        run(models[1], scene, tmp_path / "other.tif", modalities_used=tmp_path / "marks.tif")
 
 
 def test_a_modality_of_another_name_is_not_taken_for_a_missing_one(tmp_path, models, holes):
