@@ -30,8 +30,8 @@ EXIT_CODES: Mapping[int, str] = {
 def out_of_memory_hint() -> str:
     """Returns what to do where memory ran out."""
     return tr(
-        "Close other programs, choose a smaller size of the network or a smaller raster, "
-        "or use a machine with more memory."
+        "Lower the working memory, or the windows or patches a step; close other programs, choose "
+        "a smaller size of the network, or use a machine with more memory."
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import shapely
@@ -10,7 +10,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
-from scipy import ndimage
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from shapely.geometry import mapping
 
 from m3amba_geo.geo.footprint import outline
@@ -36,13 +37,58 @@ def make_valid(
 
 
 @dataclass(frozen=True, eq=False)
+class Features:
+    """Features that are to be burned, their points already as pixels.
+
+    Attributes:
+        dimensions: Dimension of each feature (N,).
+        points: Pixels that points fall in (K,), in the flattened grid.
+        point_owners: Feature that each of them belongs to (K,), 0..N-1.
+        shapes: Lines and polygons (M,), in the grid's coordinates.
+        shape_owners: Feature that each of them belongs to (M,).
+    """
+
+    dimensions: NDArray[np.uint8]
+    points: Positions
+    point_owners: NDArray[np.int32]
+    shapes: NDArray[np.object_]
+    shape_owners: NDArray[np.int32]
+
+    @property
+    def count(self) -> int:
+        """The number of features."""
+        return len(self.dimensions)
+
+    @classmethod
+    def of(cls, geometries: NDArray[np.object_], grid: GeoBox) -> Self:
+        """Takes valid geometries (N,) in the grid's coordinates apart."""
+        parts, owners = _simple_parts(geometries)
+        points = shapely.get_dimensions(parts) == POINT
+        pixels, inside = _pixels_of(parts[points], grid)
+        dimensions = shapely.get_dimensions(geometries).astype(np.uint8)
+        return cls(dimensions, pixels, owners[points][inside], parts[~points], owners[~points])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Puts features of several batches after each other."""
+        firsts = np.cumsum([0, *(part.count for part in parts)], dtype=np.int32)
+        joined = [
+            (part.dimensions, part.points, part.point_owners + first, part.shapes,
+             part.shape_owners + first)
+            for part, first in zip(parts, firsts, strict=False)
+        ]  # fmt: skip
+        return cls(*map(np.concatenate, zip(*joined, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
 class Burned:
     """Features as pixels.
 
     Attributes:
         pixels: Pixels of one class (N,), ascending positions in the flattened grid.
         codes: Their classes (N,) uint16.
-        groups: Which feature each of them belongs to (N,) uint32, from 1.
+        groups: Which feature each of them belongs to (N,) uint32, from 1; those without a class
+            are not counted.
         overlapping: Pixels that features of different classes claim.
         without_pixel: Polygons that are to be found in no pixel.
     """
@@ -79,58 +125,59 @@ class _Claims:
         )
 
 
-def burn(
-    geometries: NDArray[np.object_], codes: NDArray[np.uint16], grid: GeoBox, all_touched: bool
-) -> Burned:
+def burn(features: Features, codes: NDArray[np.uint16], grid: GeoBox, all_touched: bool) -> Burned:
     """Burns features, all their classes in two passes, strip by strip.
 
     Features are ranked by class and burned in both directions: a pixel then keeps its highest and
     its lowest rank, and more than one class claims it if and only if those two differ in class.
 
     Args:
-        geometries: Valid ones (N,) in the grid's coordinates.
-        codes: Their classes (N,).
+        features: What is burned.
+        codes: Their classes (N,); those of 0 are left out.
         grid: Where the pixels lie.
         all_touched: Whether polygons take all pixels they touch; else those whose centre they hold.
     """
-    order = np.argsort(codes, kind="stable")
-    parts, ranks = _simple_parts(geometries[order])
-    points = shapely.get_dimensions(parts) == POINT
-    found = [_claims_of_points(parts[points], ranks[points], grid)]
-    found += _claims_of_shapes(parts[~points], ranks[~points], grid, all_touched)
+    known = np.flatnonzero(codes)
+    order = known[np.argsort(codes[known], kind="stable")]
+    ranks = np.zeros(codes.size, np.uint32)
+    ranks[order] = np.arange(1, order.size + 1)
+    of_points, of_shapes = ranks[features.point_owners], ranks[features.shape_owners]
+    known_points = of_points > 0
+    points, of_points = features.points[known_points], of_points[known_points]
+    by_rank = np.argsort(of_shapes, kind="stable")[np.count_nonzero(of_shapes == 0) :]
+    shapes, of_shapes = features.shapes[by_rank], of_shapes[by_rank]
+    found = [_Claims.merged([_Claims(points, of_points, of_points)])]
+    found += _claims_of_shapes(shapes, of_shapes, grid, all_touched)
     claims = _Claims.merged(found)
     ranked_codes = np.concatenate([[0], codes[order]]).astype(np.uint16)
     labels = ranked_codes[claims.highest]
     agree = labels == ranked_codes[claims.lowest]
     seen = np.zeros(len(order) + 1, np.bool_)
     seen[claims.highest] = seen[claims.lowest] = True
-    is_polygon = shapely.get_dimensions(geometries[order]) == POLYGON
+    numbers = np.cumsum(codes > 0, dtype=np.uint32)[order]
     return Burned(
         claims.pixels[agree],
         labels[agree],
-        (order[claims.highest[agree].astype(np.int64) - 1] + 1).astype(np.uint32),
+        numbers[claims.highest[agree].astype(np.int64) - 1],
         int((~agree).sum()),
-        int((is_polygon & ~seen[1:]).sum()),
+        int(((features.dimensions[order] == POLYGON) & ~seen[1:]).sum()),
     )
 
 
-def _claims_of_points(
-    points: NDArray[np.object_], ranks: NDArray[np.uint32], grid: GeoBox
-) -> _Claims:
-    """Finds the pixels that points fall in; as GDAL would, without an object for each point."""
+def _pixels_of(points: NDArray[np.object_], grid: GeoBox) -> tuple[Positions, NDArray[np.bool_]]:
+    """Finds the pixels that points (N,) fall in, as GDAL would, and which lie on the grid (N,)."""
     x, y = shapely.get_x(points), shapely.get_y(points)
     a, b, c, d, e, f = (~grid.affine)[:6]
     columns, rows = np.floor(a * x + b * y + c), np.floor(d * x + e * y + f)
     height, width = grid.shape
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    pixels = (rows[inside] * width + columns[inside]).astype(np.int64)
-    return _Claims.merged([_Claims(pixels, ranks[inside], ranks[inside])])
+    return (rows[inside] * width + columns[inside]).astype(np.int64), inside
 
 
 def _claims_of_shapes(
     shapes: NDArray[np.object_], ranks: NDArray[np.uint32], grid: GeoBox, all_touched: bool
 ) -> Iterator[_Claims]:
-    """Burns lines and polygons into one strip of the grid after the other."""
+    """Burns lines and polygons, by rank, into one strip of the grid after the other."""
     # Lines by all pixels they pass; GDAL takes one rule for a whole pass.
     touched = (shapely.get_dimensions(shapes) == LINE) | all_touched
     index = shapely.STRtree(shapes)
@@ -178,25 +225,55 @@ def _rasterize(
 
 def _simple_parts(
     geometries: NDArray[np.object_],
-) -> tuple[NDArray[np.object_], NDArray[np.uint32]]:
-    """Takes collections apart; returns their parts and the position of the owner, from 1."""
-    owners = np.arange(1, len(geometries) + 1, dtype=np.uint32)
+) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+    """Takes collections apart; returns their parts and the position of the owner."""
+    owners = np.arange(len(geometries), dtype=np.int32)
     while (shapely.get_type_id(geometries) >= _FIRST_COLLECTION).any():
         geometries, index = shapely.get_parts(geometries, return_index=True)
         owners = owners[index]
     return geometries, owners
 
 
-def patches(codes: NDArray[np.uint16]) -> NDArray[np.uint32]:
-    """Numbers the connected patches (8 neighbours) of equal code (H,W) from 1."""
-    groups = np.zeros(codes.shape, dtype=np.uint32)
-    last = 0
-    # A box around each class first: a class seldom spreads over the whole raster.
-    for code, box in enumerate(ndimage.find_objects(codes), start=1):
-        if box is None:
-            continue
-        found, count = ndimage.label(codes[box] == code, structure=np.ones((3, 3)))
-        inside = found > 0
-        groups[box][inside] = found[inside] + last
-        last += count
-    return groups
+def patches(pixels: Positions, codes: NDArray[np.uint16], width: int) -> NDArray[np.uint32]:
+    """Numbers connected patches (8 neighbours) of equal code from 1, class by class.
+
+    Runs along rows are joined where they touch, so that no array of the grid is needed.
+
+    Args:
+        pixels: Which pixels have a code (N,), ascending.
+        codes: Their codes (N,).
+        width: Pixels of a row of the grid.
+
+    Returns:
+        Which patch each of them belongs to (N,).
+    """
+    starts = np.ones(pixels.size, np.bool_)
+    starts[1:] = (np.diff(pixels) != 1) | (np.diff(codes) != 0) | (pixels[1:] % width == 0)
+    run = np.cumsum(starts, dtype=np.int32) - 1
+    count = int(starts.sum())
+    found = [_touching(pixels, codes, run, width, n) for n in range(0, pixels.size, _STRIP)]
+    above, below = np.concatenate([np.zeros((2, 0), np.int32), *found], axis=1)
+    graph = sparse.coo_array((np.ones(above.size, np.bool_), (above, below)), (count, count))
+    _, patch = connected_components(graph, directed=False)
+    _, first = np.unique(patch, return_index=True)
+    ranks = np.empty(first.size, np.uint32)
+    ranks[np.lexsort((first, codes[starts][first]))] = np.arange(1, first.size + 1)
+    return ranks[patch][run]
+
+
+def _touching(
+    pixels: Positions, codes: NDArray[np.uint16], run: NDArray[np.int32], width: int, first: int
+) -> NDArray[np.int32]:
+    """Returns which runs of equal code touch in the row below (2, n), for some of the pixels."""
+    part = slice(first, first + _STRIP)
+    pairs = []
+    for aside in (-1, 0, 1):
+        column = pixels[part] % width + aside
+        inside = (column >= 0) & (column < width)
+        upper = first + np.flatnonzero(inside)
+        wanted = pixels[upper] + width + aside
+        lower = np.minimum(np.searchsorted(pixels, wanted), pixels.size - 1)
+        same = (pixels[lower] == wanted) & (codes[lower] == codes[upper])
+        pair = np.stack([run[upper[same]], run[lower[same]]])
+        pairs.append(pair[:, np.diff(pair, prepend=-1).any(axis=0)])  # mostly of the same runs
+    return np.concatenate(pairs, axis=1)

@@ -1,7 +1,8 @@
 """Rasters of class codes, read a block at a time."""
 
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
-from rasterio.enums import Resampling as GdalResampling
-from rasterio.warp import reproject
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
-from m3amba_geo.geo.raster import DAMAGE, Mask, opened, unreadable
+from m3amba_geo.geo.raster import DAMAGE, Mask, opened, read_warped, unreadable, warp
 
 _BLOCK = 1 << 21  # pixels that are read at a time
 
 
 class CodeRaster:
-    """An open raster of class codes, its first band.
+    """An open raster of class codes, its first band, read on its own grid or on another.
 
     Attributes:
         path: The file.
@@ -30,13 +30,32 @@ class CodeRaster:
         colors: Colours `#rrggbb` by code, from the file's colour table.
     """
 
-    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 - rasterio has no types
+    def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
-        self._file = file
-        self._zero_is_none = MaskFlags.all_valid in file.mask_flag_enums[0]
-        self.grid = GeoBox(file.shape, file.transform, file.crs)
-        self.names = _category_names(file)
-        self.colors = _colors(file)
+        self._handles = handles
+        self._file = handles.enter_context(opened(path))
+        self._warped: WarpedVRT | None = None
+        self._zero_is_none = MaskFlags.all_valid in self._file.mask_flag_enums[0]
+        self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
+        self.names = _category_names(self._file)
+        self.colors = _colors(self._file)
+
+    def warp_onto(self, grid: GeoBox) -> None:
+        """Makes `read` and `blocks` answer on another grid, by nearest neighbour.
+
+        Raises:
+            CRSMissingError: One of the two grids has no CRS.
+        """
+        if self.grid.crs is None or grid.crs is None:
+            raise CRSMissingError(
+                "The label raster and the reference grid differ, and one of them has no CRS.",
+                "Assign the CRS, or give labels of the same size and geotransform.",
+            )
+        nodata = math.nan if self._file.nodata is None else self._file.nodata
+        self._warped = self._handles.enter_context(
+            warp(self._file, grid, "nearest", nodata, "float64")
+        )
+        self.grid = grid
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -51,10 +70,8 @@ class CodeRaster:
         Raises:
             RasterUnreadableError: It can't be read there, or holds fractions.
         """
-        window = Window(left, top, width, height)
         try:
-            raw = self._file.read(1, window=window)
-            valid = self._file.read_masks(1, window=window) > 0
+            raw, valid = self._read(Window(left, top, width, height))
         except DAMAGE as error:
             raise unreadable(self.path, error) from error
         valid &= np.isfinite(raw)
@@ -68,6 +85,12 @@ class CodeRaster:
             valid &= values != 0
         return values, valid
 
+    def _read(self, window: Window) -> tuple[NDArray[Any], Mask]:
+        if self._warped is not None:
+            raw = read_warped(self._warped, [1], window)[0]
+            return raw, np.ones(raw.shape, np.bool_)
+        return self._file.read(1, window=window), self._file.read_masks(1, window=window) > 0
+
     def blocks(self) -> Iterator[tuple[int, int, int, int]]:
         """Yields `(top, left, height, width)` of windows that cover the grid, from the top.
 
@@ -75,7 +98,7 @@ class CodeRaster:
         is larger.
         """
         rows, columns = self.shape
-        tall, wide = self._file.block_shapes[0]
+        tall, wide = (self._warped or self._file).block_shapes[0]
         width = min(columns, max(1, _BLOCK // tall // wide) * wide)
         height = max(1, _BLOCK // width // tall) * tall
         height = min(height, max(1, _BLOCK // width))
@@ -93,8 +116,8 @@ def open_codes(path: Path) -> Iterator[CodeRaster]:
         NetworkOffError: It lies on a network, or points there.
         RasterUnreadableError: It is no raster of a format that is read.
     """
-    with opened(path) as file:
-        yield CodeRaster(path, file)
+    with ExitStack() as handles:
+        yield CodeRaster(path, handles)
 
 
 @dataclass(frozen=True)
@@ -127,31 +150,6 @@ def read_label_raster(path: Path) -> LabelRaster:
     with open_codes(path) as raster:
         values, valid = raster.read(0, 0, *raster.shape)
         return LabelRaster(values, valid, raster.grid, raster.names, raster.colors)
-
-
-def warp_label_raster(raster: LabelRaster, grid: GeoBox) -> LabelRaster:
-    """Returns the codes on another grid, nearest neighbour.
-
-    Raises:
-        CRSMissingError: One of the two grids has no CRS.
-    """
-    if raster.grid.crs is None or grid.crs is None:
-        raise CRSMissingError(
-            "The label raster and the reference grid differ, and one of them has no CRS.",
-            "Assign the CRS, or give labels of the same size and geotransform.",
-        )
-    values = np.zeros(grid.shape, np.int64)
-    valid = np.zeros(grid.shape, np.uint8)
-    where = {
-        "src_transform": raster.grid.affine,
-        "src_crs": str(raster.grid.crs.to_wkt()),
-        "dst_transform": grid.affine,
-        "dst_crs": str(grid.crs.to_wkt()),
-        "resampling": GdalResampling.nearest,
-    }
-    reproject(raster.values.astype(np.float64), values, **where)
-    reproject(raster.valid.astype(np.uint8), valid, **where)
-    return LabelRaster(values, valid > 0, grid, raster.names, raster.colors)
 
 
 def _colors(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo.config import ModalityConfig
@@ -135,7 +136,8 @@ def _layer_rows(path: Path, fields: Sequence[str]) -> list[_Row]:
             "Give a GeoPackage (or another vector file) of footprints, or a STAC ItemCollection.",
         )
     naming = [field for field in NAME_FIELDS if field in layer.fields][:1]
-    columns = read_texts(layer, [*fields, *naming])
+    batches = read_texts(layer, [*fields, *naming])
+    columns = [np.concatenate(column) for column in zip(*batches, strict=True)]
     names = columns[-1] if naming else [None] * len(columns[0])
     return [
         _Row(name, dict(zip(fields, row, strict=True)))

@@ -6,58 +6,25 @@ told to the listener; nothing is dropped in silence.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from m3amba_geo.config import LabelConfig
-from m3amba_geo.errors import (
-    ClassMismatchError,
-    NoLabelsError,
-    RasterUnreadableError,
-    UnknownFieldError,
-    VectorUnreadableError,
-)
-from m3amba_geo.events import Listener, Note, Warned
-from m3amba_geo.geo.burn import burn, make_valid, patches
-from m3amba_geo.geo.codes import LabelRaster, read_label_raster, warp_label_raster
-from m3amba_geo.geo.colors import parse_color
-from m3amba_geo.geo.footprint import (
-    bounds_in,
-    check_crs,
-    crs_of,
-    meet,
-    nothing_there,
-    outline,
-    reproject,
-)
-from m3amba_geo.geo.legend import (
-    LabelValue,
-    LandCover,
-    Legend,
-    make_legend,
-    match,
-    read_legend_csv,
-)
+from m3amba_geo.errors import NoLabelsError
+from m3amba_geo.events import Listener
+from m3amba_geo.geo.burn import patches
+from m3amba_geo.geo.coded import pixels_of_raster, values_of_raster
+from m3amba_geo.geo.drawn import pixels_of_vector, values_of_vector
+from m3amba_geo.geo.legend import LabelValue, LandCover, Legend, make_legend, read_legend_csv
 from m3amba_geo.geo.marks import Positions, Value, spread
-from m3amba_geo.geo.raster import same_place
-from m3amba_geo.geo.vector import (
-    Texts,
-    VectorLayer,
-    choose_field,
-    open_layer,
-    read_features,
-    read_texts,
-)
+from m3amba_geo.geo.vector import open_layer
 
 __all__ = ["Kind", "Labels", "LandCover", "Legend", "read_labels", "read_legend"]
 
 Kind = Literal["polygons", "lines", "points", "raster"]
-KINDS: tuple[Kind, Kind, Kind] = ("points", "lines", "polygons")  # by dimension
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +113,12 @@ def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listene
     """
     layer = open_layer(config.path, config.layer)
     if layer is None:
-        labels = _labels_of_raster(_open_raster(config.path), config, grid, legend, emit)
+        pixels, codes = pixels_of_raster(config.path, grid, legend, emit)
+        groups = patches(pixels, codes, grid.shape[1])
+        labels = Labels(grid, pixels, codes, groups, "raster", legend)
     else:
-        labels = _labels_of_vector(layer, config, grid, legend, emit)
+        burned, kind = pixels_of_vector(layer, config, grid, legend, emit)
+        labels = Labels(grid, burned.pixels, burned.codes, burned.groups, kind, legend)
     if not labels.codes.size:
         raise NoLabelsError(
             f"{config.path} leaves no pixel labelled.",
@@ -160,181 +130,5 @@ def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listene
 def _describe(config: LabelConfig) -> list[LabelValue]:
     """Lists the values of one label file with the names and colours that come with it."""
     layer = open_layer(config.path, config.layer)
-    if layer is None:
-        raster = _open_raster(config.path)
-        codes = np.unique(raster.values[raster.valid]).tolist()
-        values = [
-            LabelValue(str(code), raster.names.get(code, ""), raster.colors.get(code, ""))
-            for code in codes
-        ]
-    else:
-        values = _values_of_vector(layer, config)
+    values = values_of_raster(config.path) if layer is None else values_of_vector(layer, config)
     return values if config.legend is None else read_legend_csv(config.legend, values)
-
-
-def _values_of_vector(layer: VectorLayer, config: LabelConfig) -> list[LabelValue]:
-    optional = [config.name_field, config.color_field]
-    texts = read_texts(layer, [_class_field(layer, config), *filter(None, optional)])
-    classes, *described = texts
-    names = _first(classes, described.pop(0)) if config.name_field else {}
-    colors = _first(classes, described.pop(0)) if config.color_field else {}
-    for value, color in colors.items():
-        if parse_color(color) is None:
-            raise UnknownFieldError(
-                f"Field {config.color_field!r} of {layer.path} says {color!r} for the colour of "
-                f"{value!r}.",
-                "Colours look like #2d6a4f or 45,106,79.",
-            )
-    return [
-        LabelValue(value, names.get(value, ""), parse_color(colors.get(value, "")) or "")
-        for value in {text: None for text in classes if text is not None}
-    ]
-
-
-def _class_field(layer: VectorLayer, config: LabelConfig) -> str:
-    others = [field for field in (config.name_field, config.color_field) if field]
-    return config.field or choose_field(layer, others)
-
-
-def _first(keys: Texts, texts: Texts) -> dict[str, str]:
-    """Maps each key to the first text beside it."""
-    pairs = zip(reversed(keys), reversed(texts), strict=True)
-    return {key: text for key, text in pairs if key is not None and text is not None}
-
-
-def _open_raster(path: Path) -> LabelRaster:
-    try:
-        return read_label_raster(path)
-    except RasterUnreadableError as error:
-        raise VectorUnreadableError(
-            f"{path} is neither a vector file nor a raster that can be read: {error}",
-            "Give GeoPackage, Shapefile, GeoJSON, FlatGeobuf, or a GeoTIFF of class codes.",
-        ) from error
-
-
-def _labels_of_vector(
-    layer: VectorLayer, config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener
-) -> Labels:
-    field = _class_field(layer, config)
-    if config.field is None:
-        emit(Note(f"Classes of {layer.path} are taken from field {field!r}."))
-    check_crs(config.path, layer.crs, grid)
-    geometries, values, names = _features_on_grid(layer, config, field, grid, emit)
-    kind = _kind(geometries, layer, emit)
-    there = np.array([value is not None for value in values], dtype=bool)
-    _warn(
-        emit, "labels-no-class", int((~there).sum()),
-        f"features of {layer.path} have no value in field {field!r} and are left out",
-    )  # fmt: skip
-    codes = np.zeros(len(values), dtype=np.uint16)
-    codes[there] = _match(config.path, values[there], names, legend, emit)
-    known = codes > 0
-    burned = burn(geometries[known], codes[known], grid, config.all_touched)
-    _warn(
-        emit, "labels-overlap", burned.overlapping,
-        f"pixels of {layer.path} are claimed by features of different classes and stay unlabelled",
-    )  # fmt: skip
-    remedy = "" if config.all_touched else "; --all-touched labels every pixel that they touch"
-    _warn(
-        emit, "labels-too-small", burned.without_pixel,
-        f"polygons of {layer.path} label no pixel: they hold no pixel centre of their own{remedy}",
-    )  # fmt: skip
-    return Labels(grid, burned.pixels, burned.codes, burned.groups, kind, legend)
-
-
-def _features_on_grid(
-    layer: VectorLayer, config: LabelConfig, field: str, grid: GeoBox, emit: Listener
-) -> tuple[NDArray[np.object_], Texts, dict[str, str]]:
-    """Reads what lies on the grid.
-
-    Returns:
-        Valid geometries (N,) in the grid's CRS, class values (N,), and names of values.
-    """
-    fields = [field, *filter(None, [config.name_field])]
-    geometries, texts = read_features(layer, fields, bounds_in(layer.crs, grid))
-    geometries = reproject(geometries, layer.crs, grid)
-    geometries, mended = make_valid(geometries)
-    edge = outline(grid)
-    shapely.prepare(edge)
-    on_grid = shapely.intersects(edge, geometries)
-    if not on_grid.any():
-        raise nothing_there(layer.path, layer.bounds, layer.crs, grid, layer.features)
-    _warn(
-        emit, "labels-outside", layer.features - int(on_grid.sum()),
-        f"of {layer.features} features of {layer.path} lie outside the raster, or are empty",
-    )  # fmt: skip
-    _warn(
-        emit, "labels-invalid", int((mended & on_grid).sum()),
-        f"polygons of {layer.path} cross themselves and were mended",
-    )  # fmt: skip
-    names = _first(texts[0], texts[1]) if config.name_field else {}
-    return geometries[on_grid], texts[0][on_grid], names
-
-
-def _kind(geometries: NDArray[np.object_], layer: VectorLayer, emit: Listener) -> Kind:
-    counts = np.bincount(shapely.get_dimensions(geometries), minlength=3)
-    kind = KINDS[int(counts.argmax())]
-    if (counts > 0).sum() > 1:
-        parts = ", ".join(f"{n} {k}" for k, n in zip(KINDS, counts.tolist(), strict=True) if n)
-        emit(Note(f"{layer.path} mixes {parts}; it is handled as {kind}."))
-    return kind
-
-
-def _labels_of_raster(
-    raster: LabelRaster, config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener
-) -> Labels:
-    if not same_place(raster.grid, grid):
-        raster = _warp(raster, config.path, grid, emit)
-    codes = np.zeros(grid.shape, dtype=np.uint16)
-    values, index = np.unique(raster.values[raster.valid], return_inverse=True)
-    names = {str(code): name for code, name in raster.names.items()}
-    texts = values.astype(str).astype(object)
-    pixels = np.bincount(index, minlength=len(values))
-    codes[raster.valid] = _match(config.path, texts, names, legend, emit, pixels)[index]
-    labelled = np.flatnonzero(codes)
-    groups = patches(codes).ravel()[labelled]
-    return Labels(grid, labelled, codes.ravel()[labelled], groups, "raster", legend)
-
-
-def _warp(raster: LabelRaster, path: Path, grid: GeoBox, emit: Listener) -> LabelRaster:
-    crs = crs_of(raster.grid)
-    check_crs(path, crs, grid)
-    if not meet(raster.grid, grid):
-        raise nothing_there(path, outline(raster.grid).bounds, crs, grid, 1)
-    emit(Note(f"{path} has another grid; it is warped by nearest neighbour."))
-    return warp_label_raster(raster, grid)
-
-
-def _match(
-    path: Path,
-    values: Texts,
-    names: dict[str, str],
-    legend: Legend,
-    emit: Listener,
-    pixels: NDArray[np.int64] | None = None,
-) -> NDArray[np.uint16]:
-    """Finds codes for values (N,): of one feature each, or of as many pixels as stated."""
-    distinct, index = np.unique(values.astype(str), return_inverse=True)
-    codes = match(legend, distinct.tolist(), names)
-    unknown = distinct[codes == 0].tolist()
-    listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-    if len(values) and not codes.any():
-        classes = ", ".join(land_cover.name for land_cover in legend[:8])
-        raise ClassMismatchError(
-            f"No class of {path} on the raster is in the legend: it says {listed}; the legend has "
-            f"{classes}{', ...' if len(legend) > 8 else ''}.",
-            "Check --field: values must be spelled as in the labels that were trained on.",
-        )
-    lacking = codes[index] == 0
-    missed = int((lacking if pixels is None else pixels[lacking]).sum())
-    unit = "features" if pixels is None else "pixels"
-    _warn(
-        emit, "labels-unknown-class", missed,
-        f"{unit} of {path} have classes that the legend lacks and are left out: {listed}",
-    )  # fmt: skip
-    return codes[index]
-
-
-def _warn(emit: Listener, code: str, count: int, what: str) -> None:
-    if count:
-        emit(Warned(code, f"{count:,} {what}."))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3amba_geo.errors import ClassMismatchError, FileMissingError, VectorUnreadableError
+from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.colors import fill_in, parse_color
 
 MAX_CODE = 65535
@@ -104,6 +105,54 @@ def match(legend: Legend, values: Sequence[str], names: Mapping[str, str]) -> ND
         for value in values
     ]
     return np.array(codes, dtype=np.uint16)
+
+
+def match_all(
+    path: Path,
+    values: Sequence[str],
+    counts: NDArray[np.int64],
+    unit: str,
+    names: Mapping[str, str],
+    legend: Legend,
+    emit: Listener,
+) -> NDArray[np.uint16]:
+    """Finds the legend's code for all values of one label file, and says what the legend lacks.
+
+    Args:
+        path: The file, for messages.
+        values: Distinct ones (V,).
+        counts: How many features or pixels have each (V,).
+        unit: Which of the two, for messages.
+        names: What values are called, where the file says so.
+        legend: The classes.
+        emit: Told of what is left out.
+
+    Returns:
+        Codes (V,); 0 where the legend has no such class.
+
+    Raises:
+        ClassMismatchError: It has none of them.
+    """
+    codes = match(legend, values, names)
+    unknown = sorted(value for value, code in zip(values, codes, strict=True) if code == 0)
+    listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+    if len(values) and not codes.any():
+        classes = ", ".join(land_cover.name for land_cover in legend[:8])
+        raise ClassMismatchError(
+            f"No class of {path} on the raster is in the legend: it says {listed}; the legend has "
+            f"{classes}{', ...' if len(legend) > 8 else ''}.",
+            "Check --field: values must be spelled as in the labels that were trained on.",
+        )
+    missed = int(counts[codes == 0].sum())
+    if missed:
+        emit(
+            Warned(
+                "labels-unknown-class",
+                f"{missed:,} {unit} of {path} have classes that the legend lacks and are left out: "
+                f"{listed}.",
+            )
+        )
+    return codes
 
 
 def read_legend_csv(path: Path, values: Sequence[LabelValue]) -> list[LabelValue]:

@@ -103,19 +103,7 @@ class Raster:
         values = [math.nan if value is None else value for value in self.nodata]
         for text in dict.fromkeys(map(repr, values)):  # NaN does not equal itself
             group = [k for k, value in enumerate(values) if repr(value) == text]
-            warped = WarpedVRT(
-                self._file,
-                crs=str(grid.crs.to_wkt()),
-                transform=grid.affine,
-                height=grid.shape[0] + 1,  # see `_read_warped`
-                width=grid.shape[1],
-                resampling=GdalResampling[resampling],
-                src_nodata=values[group[0]],
-                nodata=math.nan,
-                dtype="float32",
-                tolerance=_TOLERANCE,
-                UNIFIED_SRC_NODATA="NO",  # else a value that other bands lack counts as data
-            )
+            warped = warp(self._file, grid, resampling, values[group[0]], "float32")
             self._warps.append((self._handles.enter_context(warped), group))
 
     def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -156,18 +144,10 @@ class Raster:
         return pixels
 
     def _read_warped(self, window: Window) -> Pixels:
-        # GDAL warps a large window, or the whole image, in one go. Coordinates are interpolated
-        # on the way, so the same pixel would differ from window to window. Up to the height of a
-        # block, and short of the whole, it warps the blocks that windows share.
-        height = int(window.height)
-        pixels = np.empty((len(self._indexes), height, int(window.width)), np.float32)
+        shape = (len(self._indexes), int(window.height), int(window.width))
+        pixels = np.empty(shape, np.float32)
         for warped, group in self._warps:
-            indexes = [self._indexes[k] for k in group]
-            few = warped.block_shapes[0][0]
-            for first in range(0, height, few):
-                rows = min(few, height - first)
-                strip = Window(window.col_off, window.row_off + first, window.width, rows)
-                pixels[group, first : first + rows] = warped.read(indexes, window=strip)
+            pixels[group] = read_warped(warped, [self._indexes[k] for k in group], window)
         return pixels
 
     def _check_bands(self) -> None:
@@ -221,6 +201,44 @@ def same_place(one: GeoBox, other: GeoBox) -> bool:
         if max(abs(x - corner[0]), abs(y - corner[1])) > SAME_PLACE:
             return False
     return True
+
+
+def warp(
+    file: Any,  # noqa: ANN401 - rasterio has no types
+    grid: GeoBox,
+    resampling: Resampling,
+    nodata: float,
+    dtype: str,
+) -> WarpedVRT:
+    """Lays an open file onto another grid, for `read_warped`; NaN where it has nothing to say."""
+    return WarpedVRT(
+        file,
+        crs=str(grid.crs.to_wkt()),
+        transform=grid.affine,
+        height=grid.shape[0] + 1,  # see `read_warped`
+        width=grid.shape[1],
+        resampling=GdalResampling[resampling],
+        src_nodata=nodata,
+        nodata=math.nan,
+        dtype=dtype,
+        tolerance=_TOLERANCE,
+        UNIFIED_SRC_NODATA="NO",  # else a value that other bands lack counts as data
+    )
+
+
+def read_warped(warped: WarpedVRT, indexes: list[int], window: Window) -> NDArray[Any]:
+    """Returns bands `(C, h, w)` of a window, the same pixels whatever the window."""
+    # GDAL warps a large window, or the whole image, in one go. Coordinates are interpolated
+    # on the way, so the same pixel would differ from window to window. Up to the height of a
+    # block, and short of the whole, it warps the blocks that windows share.
+    height, few = int(window.height), warped.block_shapes[0][0]
+    shape = (len(indexes), height, int(window.width))
+    pixels = np.empty(shape, warped.dtypes[0])
+    for first in range(0, height, few):
+        rows = min(few, height - first)
+        strip = Window(window.col_off, window.row_off + first, window.width, rows)
+        pixels[:, first : first + rows] = warped.read(indexes, window=strip)
+    return pixels
 
 
 @contextmanager

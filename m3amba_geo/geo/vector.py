@@ -1,5 +1,6 @@
 """The only file that opens vector files: layers, the class field, features."""
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ _HEAD = 1 << 16  # bytes
 _POINTERS = re.compile(rb'<OGR\w+|"gdal_streamed_alg"')
 MOST_CLASSES = 255
 FEW_FEATURES = 16
+_EXAMPLES = 3
+_BATCH = 1 << 18  # features that are read at a time
 
 
 @dataclass(frozen=True)
@@ -94,36 +97,69 @@ def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
     )
 
 
-def read_texts(layer: VectorLayer, fields: Sequence[str]) -> list[Texts]:
-    """Reads fields of all features as text, each (N,); see `as_text`.
+def read_texts(layer: VectorLayer, fields: Sequence[str]) -> Iterator[list[Texts]]:
+    """Reads fields of all features as text, batch by batch, each (n,); see `as_text`.
 
     Raises:
         UnknownFieldError: A field is not there, or holds fractions.
         VectorUnreadableError: The file is damaged.
     """
     _check_fields(layer, fields)
-    columns = _read(layer, fields, read_geometry=False)[1]
-    return [as_text(columns[field], field) for field in fields]
+    for _, columns in _batches(layer, fields, read_geometry=False):
+        yield [as_text(columns[field], field) for field in fields]
 
 
 def read_features(
     layer: VectorLayer, fields: Sequence[str], bounds: Bounds | None
-) -> tuple[NDArray[np.object_], list[Texts]]:
+) -> Iterator[tuple[NDArray[np.object_], list[Texts]]]:
     """Reads the features whose envelope meets `bounds` (in the layer's CRS; None for all).
 
-    Returns:
-        Geometries (N,), 2-D, none of them null or empty, and the fields as text, each (N,).
+    Yields:
+        Batch by batch geometries (n,), 2-D, none of them null or empty, and the fields as text,
+        each (n,).
 
     Raises:
         UnknownFieldError: A field is not there, or holds fractions.
         VectorUnreadableError: The file is damaged.
     """
     _check_fields(layer, fields)
-    wkb, columns = _read(layer, fields, read_geometry=True, bbox=bounds)
-    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
-    there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
-    texts = [as_text(columns[field], field)[there] for field in fields]
-    return geometries[there], texts
+    for wkb, columns in _batches(layer, fields, read_geometry=True, bbox=bounds):
+        geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+        there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+        yield geometries[there], [as_text(columns[field], field)[there] for field in fields]
+
+
+@dataclass(eq=False)
+class _Column:
+    """What tells whether a field holds classes: a few of its values, and how many there are."""
+
+    kinds: set[str] = dataclasses.field(default_factory=set)
+    values: set[Any] = dataclasses.field(default_factory=set)
+    examples: list[str] = dataclasses.field(default_factory=list)
+    count: int = 0
+
+    def take(self, name: str, column: NDArray[Any]) -> None:
+        self.kinds.add(column.dtype.kind)
+        if not self.possible:
+            return
+        values = [value for value in column.tolist() if value not in (None, "")]
+        self.count += len(values)
+        if len(self.values) <= MOST_CLASSES:
+            self.values.update(values)
+        distinct = np.array([*set(values)], column.dtype)
+        texts = {text for text in as_text(distinct, name) if text}
+        self.examples = sorted(texts.union(self.examples))[: _EXAMPLES + 1]
+
+    @property
+    def possible(self) -> bool:
+        return self.kinds <= set("OUiub")
+
+    @property
+    def fits(self) -> bool:
+        distinct = len(self.values)
+        is_text = not self.kinds.isdisjoint("OU")
+        repeats = distinct < self.count or (is_text and self.count <= FEW_FEATURES)
+        return 2 <= distinct <= MOST_CLASSES and repeats
 
 
 def choose_field(layer: VectorLayer, exclude: Sequence[str]) -> str:
@@ -140,14 +176,16 @@ def choose_field(layer: VectorLayer, exclude: Sequence[str]) -> str:
     Raises:
         UnknownFieldError: None fits, or more than one; the fields are listed with examples.
     """
-    columns = _read(layer, layer.fields, read_geometry=False)[1]
-    columns = {k: v for k, v in columns.items() if k not in exclude and v.dtype.kind in "OUiub"}
-    named = {k: v for k, v in columns.items() if k.lower() not in BOOKKEEPING}
-    fitting = {k: v for k, v in named.items() if _fits(v)}
-    candidates = fitting or named or columns
+    columns = {name: _Column() for name in layer.fields if name not in exclude}
+    for _, batch in _batches(layer, [*columns], read_geometry=False):
+        for name, column in columns.items():
+            column.take(name, batch[name])
+    columns = {name: column for name, column in columns.items() if column.possible}
+    named = {name: column for name, column in columns.items() if name.lower() not in BOOKKEEPING}
+    candidates = {name: column for name, column in named.items() if column.fits} or named or columns
     if len(candidates) == 1:
         return next(iter(candidates))
-    examples = "; ".join(f"{k} ({_examples(as_text(v, k))})" for k, v in candidates.items())
+    examples = "; ".join(f"{name} ({_examples(c.examples)})" for name, c in candidates.items())
     found = f"several could: {examples}" if candidates else f"its fields are {_list(layer.fields)}"
     raise UnknownFieldError(
         f"Which field of {layer.path} holds the classes can't be told; {found}.",
@@ -176,14 +214,6 @@ def as_text(column: NDArray[Any], field: str) -> Texts:
     else:
         texts = [None if value is None else str(value).strip() or None for value in column.tolist()]
     return np.array(texts, dtype=object)
-
-
-def _fits(column: NDArray[Any]) -> bool:
-    values = [value for value in column.tolist() if value not in (None, "")]
-    distinct = len(set(values))
-    is_text = column.dtype.kind in "OU"
-    repeats = distinct < len(values) or (is_text and len(values) <= FEW_FEATURES)
-    return 2 <= distinct <= MOST_CLASSES and repeats
 
 
 def _choose_layer(path: Path, layers: dict[str, str | None], wanted: str | None) -> str:
@@ -224,16 +254,21 @@ def _check_siblings(path: Path) -> None:
         )
 
 
-def _read(
+def _batches(
     layer: VectorLayer,
     fields: Sequence[str],
     **options: Any,  # noqa: ANN401 - passed on
-) -> tuple[Any, dict[str, NDArray[Any]]]:
-    with _readable(layer.path):
-        meta, _, wkb, columns = pyogrio.raw.read(
-            gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True, **options
-        )
-    return wkb, dict(zip(meta["fields"].tolist(), columns, strict=True))
+) -> Iterator[tuple[Any, dict[str, NDArray[Any]]]]:
+    """Yields WKB (n,) and fields, each (n,), of some features at a time, at least once."""
+    for first in range(0, max(layer.features, 1), _BATCH):
+        with _readable(layer.path):
+            meta, fids, wkb, columns = pyogrio.raw.read(
+                gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True,
+                return_fids=True, skip_features=first, max_features=_BATCH, **options,
+            )  # fmt: skip
+        yield wkb, dict(zip(meta["fields"].tolist(), columns, strict=True))
+        if len(fids) < _BATCH:
+            return
 
 
 @contextmanager
@@ -291,6 +326,5 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-def _examples(texts: Texts) -> str:
-    distinct = sorted({text for text in texts if text})
-    return ", ".join(distinct[:3]) + (", ..." if len(distinct) > 3 else "")
+def _examples(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:_EXAMPLES]) + (", ..." if len(texts) > _EXAMPLES else "")

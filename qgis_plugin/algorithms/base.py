@@ -140,6 +140,17 @@ class BackendAlgorithm(M3ambaAlgorithm):
         )
         self.add(parameter, text, advanced=True)
 
+    def add_network(self):
+        """Adds whether inputs may lie on servers."""
+        self.add_flag(
+            "ALLOW_NETWORK",
+            tr("Allow the network"),
+            tr(
+                "Reads rasters and labels from servers, too, such as /vsicurl/ layers. Off unless "
+                "you trust the files: one from a stranger may make this machine ask any server."
+            ),
+        )
+
     def options(self, parameters, context, names):
         """Returns the arguments of plain parameters: `GUIDE_WEIGHTS` becomes `--guide-weights`.
 

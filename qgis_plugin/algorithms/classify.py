@@ -19,7 +19,10 @@ from ..translate import tr
 from .base import BackendAlgorithm
 from .layers import absolute, model_problem, overlap, pair, raster_arguments, raster_problem
 
-OPTIONS = ("MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY", "GUIDE_WEIGHTS", "RESTART", "DEVICE")
+OPTIONS = (
+    "MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY", "GUIDE_WEIGHTS", "RESTART", "ALLOW_NETWORK",
+    "DEVICE",
+)  # fmt: skip
 
 
 class Classify(BackendAlgorithm):
@@ -110,6 +113,7 @@ class Classify(BackendAlgorithm):
             tr("Start anew"),
             tr("Drops what a cancelled run has left for this map, instead of going on from it."),
         )
+        self.add_network()
         self.add_device()
 
     def _add_outputs(self):

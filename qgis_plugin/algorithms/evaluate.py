@@ -17,6 +17,8 @@ from .base import BackendAlgorithm
 from .labels import label_arguments, label_problem
 from .layers import raster_path, raster_problem
 
+OPTIONS = ("ALL_TOUCHED", "MODEL", "ALLOW_TRAIN_OVERLAP", "ALLOW_NETWORK")
+
 
 class Evaluate(BackendAlgorithm):
     """`m3amba:evaluate`."""
@@ -73,6 +75,7 @@ class Evaluate(BackendAlgorithm):
             tr("Score training pixels, too"),
             tr("Makes the figures too good. For labels that are known to be independent."),
         )
+        self.add_network()
         self.add(
             QgsProcessingParameterFileDestination(
                 "HTML", tr("Report"), fileFilter=tr("HTML page (*.html)"), optional=True
@@ -105,7 +108,7 @@ class Evaluate(BackendAlgorithm):
         return [
             raster_path(self.parameterAsRasterLayer(parameters, "MAP", context)),
             *label_arguments(self, parameters, context, feedback),
-            *self.options(parameters, context, ("ALL_TOUCHED", "MODEL", "ALLOW_TRAIN_OVERLAP")),
+            *self.options(parameters, context, OPTIONS),
         ]
 
     def outputs(self, parameters, context):

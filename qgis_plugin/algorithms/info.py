@@ -48,6 +48,7 @@ class Info(BackendAlgorithm):
             ),
             tr("Their pixels on the first raster are counted, class by class."),
         )
+        self.add_network()
         self.add(
             QgsProcessingParameterFileDestination(
                 "REPORT",
@@ -78,7 +79,7 @@ class Info(BackendAlgorithm):
                 parameters, "LABELS", context, FORMATS, "gpkg", feedback
             )
             files.append(absolute(path))
-        return files
+        return [*files, *self.options(parameters, context, ("ALLOW_NETWORK",))]
 
     def outputs(self, parameters, context):
         """Returns the file of findings, which is the plugin's own."""

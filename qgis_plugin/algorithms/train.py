@@ -22,7 +22,7 @@ from .layers import raster_arguments, raster_problem
 OPTIONS = (
     "SIZE", "GUIDE", "GUIDE_WEIGHTS", "EMBEDDING", "EPOCHS", "BATCH", "PATCH", "SEED", "SPLIT",
     "VALIDATION_SHARE", "TEST_SHARE", "GAP", "ALL_TOUCHED", "RESAMPLING", "INIT", "RESUME",
-    "DEVICE",
+    "ALLOW_NETWORK", "DEVICE",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ class Train(BackendAlgorithm):
         self._add_network()
         self._add_learning()
         self._add_split()
+        self.add_network()
         self.add_device()
         self.add(
             QgsProcessingParameterFileDestination(

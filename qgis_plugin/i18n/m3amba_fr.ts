@@ -15,6 +15,16 @@
     </message>
     <message>
       <location filename="../algorithms/base.py" />
+      <source>Allow the network</source>
+      <translation>Autoriser le réseau</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/base.py" />
+      <source>Reads rasters and labels from servers, too, such as /vsicurl/ layers. Off unless you trust the files: one from a stranger may make this machine ask any server.</source>
+      <translation>Lit aussi les rasters et les étiquettes sur des serveurs, comme les couches /vsicurl/. À n'activer que pour des fichiers de confiance : celui d'un inconnu peut amener cette machine à interroger n'importe quel serveur.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/base.py" />
       <source>Example</source>
       <translation>Exemple</translation>
     </message>
@@ -835,8 +845,8 @@
     </message>
     <message>
       <location filename="../protocol.py" />
-      <source>Close other programs, choose a smaller size of the network or a smaller raster, or use a machine with more memory.</source>
-      <translation>Fermez d'autres programmes, choisissez un réseau ou un raster plus petits, ou prenez une machine avec plus de mémoire.</translation>
+      <source>Lower the working memory, or the windows or patches a step; close other programs, choose a smaller size of the network, or use a machine with more memory.</source>
+      <translation>Réduisez la mémoire de travail, ou les fenêtres ou imagettes par pas ; fermez d'autres programmes, choisissez un réseau plus petit, ou prenez une machine avec plus de mémoire.</translation>
     </message>
     <message>
       <location filename="../protocol.py" />

@@ -187,7 +187,8 @@ def test_rasters_and_labels_in_an_archive(tmp_path, image):
         file.writestr("in/a.geojson", json.dumps(points))
     assert np.array_equal(pixels(Path(f"/vsizip/{archive}/in/a.tif")), PIXELS)
     layer = open_layer(Path(f"/vsizip/{archive}/in/a.geojson"), None)
-    assert read_texts(layer, ["kind"])[0].tolist() == ["x"]
+    ((kinds,),) = read_texts(layer, ["kind"])
+    assert kinds.tolist() == ["x"]
     with pytest.raises(FileMissingError):
         pixels(Path(f"/vsizip/{tmp_path}/b.zip/a.tif"))
 

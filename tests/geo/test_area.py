@@ -147,8 +147,9 @@ def test_some_pixels_are_told_what_the_whole_grid_says(grid, seed, share, margin
     used = rng.random((2, *GRID.shape)) < share
     areas = [TrainingArea(GRID, runs_of(used[0]), runs_of(used[1]))]
     dense = np.zeros(grid.shape, bool)
-    for left, top, right, bottom in np.concatenate([*areas_module._boxes_on(areas[0], grid)], 1).T:
-        dense[top:bottom, left:right] = True
+    for boxes in areas_module._boxes_on(areas[0], grid):
+        for left, top, right, bottom in boxes.T:
+            dense[top:bottom, left:right] = True
     distance = distance_transform_cdt(~dense, "chessboard")
     pixels = np.flatnonzero(rng.random(grid.shape) < 0.3)
     with pytest.MonkeyPatch.context() as patch:

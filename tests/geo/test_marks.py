@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
+from scipy.ndimage import label
 
 from m3amba_geo.geo import burn as burning
-from m3amba_geo.geo.burn import burn
+from m3amba_geo.geo.burn import Features, burn
 from m3amba_geo.geo.marks import Marks, boxes_around, spread
 
 SHAPES = st.tuples(st.integers(1, 30), st.integers(1, 30))
@@ -75,9 +76,9 @@ def shapes_on(affine, seed):
 def test_strips_burn_what_the_whole_burns(monkeypatch, affine, touched, rows):
     grid = GeoBox((40, 37), affine, None)
     shapes, codes = shapes_on(affine, rows)
-    whole = burn(shapes, codes, grid, touched)
+    whole = burn(Features.of(shapes, grid), codes, grid, touched)
     monkeypatch.setattr(burning, "_STRIP", rows * 37)
-    strips = burn(shapes, codes, grid, touched)
+    strips = burn(Features.of(shapes, grid), codes, grid, touched)
     assert whole.pixels.size > 300
     assert whole.overlapping > 20
     for name in ("pixels", "codes", "groups", "overlapping", "without_pixel"):
@@ -90,6 +91,21 @@ def test_points_fall_where_gdal_puts_them(affine):
     rng = np.random.default_rng(0)
     places = [affine @ tuple(place) for place in rng.uniform(-5, 45, (500, 2))]
     points = np.array([shapely.Point(*place) for place in places], object)
-    burned = burn(points, np.ones(500, np.uint16), grid, all_touched=False)
+    burned = burn(Features.of(points, grid), np.ones(500, np.uint16), grid, all_touched=False)
     theirs = rasterize([(p, 1) for p in points], (40, 37), transform=affine, dtype=np.uint8)
     assert np.array_equal(burned.pixels, np.flatnonzero(theirs))
+
+
+@given(SHAPES, st.integers(0, 99), st.sampled_from([0.3, 0.6, 1]), st.integers(1, 3))
+def test_patches_are_those_of_the_whole_raster(shape, seed, share, classes):
+    rng = np.random.default_rng(seed)
+    codes = np.where(rng.random(shape) < share, rng.integers(1, classes + 1, shape), 0)
+    expected = np.zeros(shape, int)
+    for code in range(1, classes + 1):
+        found, _ = label(codes == code, np.ones((3, 3)))
+        expected[found > 0] = found[found > 0] + expected.max()
+    pixels = np.flatnonzero(codes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(burning, "_STRIP", 7)
+        found = burning.patches(pixels, codes.ravel()[pixels].astype(np.uint16), shape[1])
+    assert np.array_equal(found, expected.ravel()[pixels])

@@ -71,6 +71,7 @@ def test_killed_or_truncated_is_probably_out_of_memory(exit_code):
     end = ending(NOTE, '{"v":1,"event":"do', exit_code=exit_code)
     assert (end.status, end.code) == ("failed", "out-of-memory")
     assert "probably out of memory" in end.message
+    assert "working memory" in end.hint
 
 
 @pytest.mark.parametrize(("exit_code", "code"), [(1, "internal"), (2, "usage"), (3, "internal")])

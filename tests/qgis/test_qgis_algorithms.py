@@ -164,6 +164,18 @@ def test_a_report_that_can_not_be_written_is_a_failure(run, training, tmp_path):
     assert "No such file" in run("train", {**training, "REPORT": str(report)}).failure
 
 
+@pytest.mark.parametrize("name", ["train", "classify", "evaluate", "info"])
+def test_the_network_is_off_unless_asked_for(run, training, mapping, scene, name):
+    parameters = {
+        "train": training,
+        "classify": mapping,
+        "evaluate": {"MAP": str(scene.height), "LABELS": str(scene.labels)},
+        "info": {"RASTERS": [str(scene.height)]},
+    }[name]
+    assert "--allow-network" not in run(name, parameters).arguments()
+    assert "--allow-network" in run(name, {**parameters, "ALLOW_NETWORK": True}).arguments()
+
+
 def test_what_is_left_out_is_left_to_the_backend(run, training):
     arguments = run("train", training).arguments()
     assert not {"--epochs", "--field", "--seed", "--legend", "--gap"} & set(arguments)

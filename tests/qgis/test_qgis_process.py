@@ -110,7 +110,7 @@ def test_help_is_complete(qgis_process):
     assert told["algorithm_details"]["name"] == "Classify with M3amba"
     assert set(told["parameters"]) == {
         "MODEL", "RASTERS", "EXTENT", "GROUPS", "MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY",
-        "GUIDE_WEIGHTS", "RESTART", "DEVICE", "MAP", "CONFIDENCE", "PROBABILITIES",
+        "GUIDE_WEIGHTS", "RESTART", "ALLOW_NETWORK", "DEVICE", "MAP", "CONFIDENCE", "PROBABILITIES",
     }  # fmt: skip
     assert all(parameter["help"] for parameter in told["parameters"].values())
     assert set(told["outputs"]) == {"MAP", "CONFIDENCE", "PROBABILITIES"}
