@@ -26,6 +26,7 @@ from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelErro
 from m3amba_geo.files import whole
 from m3amba_geo.geo.align import TrainedModality
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.coverage import Coverage
 from m3amba_geo.geo.features import Features, Neighbourhood
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.geo.runs import pack, unpack
@@ -78,6 +79,8 @@ class Manifest:
         licence: What the maker allows.
         embedding: How bands became images for the encoder: by weights that were trained, or by
             principal components.
+        modality_dropout: By what chance training has silenced modalities; above 0 the network
+            knows how to do with fewer, see `coverage`.
         format: Version of this manifest.
     """
 
@@ -98,6 +101,7 @@ class Manifest:
     licence: str = ""
     embedding: Embedding = "learned"
     neighbourhoods: tuple[int, ...] = ()
+    modality_dropout: float = 0.0
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -113,6 +117,11 @@ class Manifest:
             or len(self.legend) != self.network.classes
         ):
             raise ValueError("Bands or classes differ in number from those of the network.")
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which pixels the model maps."""
+        return Coverage.of([modality.name for modality in self.modalities], self.modality_dropout)
 
 
 @dataclass(frozen=True)

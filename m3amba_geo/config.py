@@ -186,7 +186,9 @@ class TrainConfig:
         self_training: Weight of the cross-entropy on unlabelled pixels of the patches that the
             averaged weights are sure of, in the later part of training; 0 trains on labels alone.
         band_dropout: Chance that a band of a patch is silenced.
-        modality_dropout: Chance that a modality of a patch is silenced (never the last one).
+        modality_dropout: Chance that modalities of a patch are silenced (never all of them). Above
+            0 the model does with fewer, and maps pixels where any is valid. Of one modality, or of
+            more than eight, none is silenced.
         noise: Standard deviation of spectral noise, in standard deviations of the band.
         class_balance: 0 counts every pixel alike, 1 every class; between, by that power.
         ema: Decay of the averaged weights, which are the ones kept.
@@ -242,6 +244,8 @@ class ClassifyConfig:
         out: GeoTIFF of class codes.
         confidence: GeoTIFF of the winning class's probability.
         probabilities: GeoTIFF with a band a class.
+        modalities_used: GeoTIFF of what each pixel is made from, for a model that does with fewer
+            modalities; None puts it beside the map, `map.modalities.tif`.
         bounds: `(left, bottom, right, top)` in the grid's CRS; only pixels inside are mapped.
         mask: Raster on the same grid; 0 and nodata are left out of the map.
         stride: Pixels between windows; smaller is smoother and slower.
@@ -261,6 +265,7 @@ class ClassifyConfig:
     out: Path = Path("map.tif")
     confidence: Path | None = None
     probabilities: Path | None = None
+    modalities_used: Path | None = None
     bounds: tuple[float, float, float, float] | None = None
     mask: Path | None = None
     stride: Count | None = None
@@ -366,7 +371,7 @@ def make_config(tables: dict[str, Any], source: str) -> Config:
 
 _PATHS = {
     "path", "legend", "grid", "weights", "guide_weights", "out", "confidence", "probabilities",
-    "mask", "model", "report", "html",
+    "modalities_used", "mask", "model", "report", "html",
 }  # fmt: skip
 
 

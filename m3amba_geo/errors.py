@@ -116,6 +116,12 @@ class BandMismatchError(DataError):
     code = "bands-mismatch"
 
 
+class ModalityMissingError(BandMismatchError):
+    """A modality is missing, and the model can't do without."""
+
+    code = "modality-missing"
+
+
 class NotAModelError(DataError):
     """The file is not one of our model files."""
 

@@ -27,10 +27,12 @@ class Model:
     Attributes:
         modalities: Names and numbers of bands, in order.
         classes: Names of the classes.
+        fewer: Whether it does with fewer modalities.
     """
 
     modalities: tuple[tuple[str, int], ...]
     classes: tuple[str, ...]
+    fewer: bool = False
 
     def __str__(self) -> str:
         return ", ".join(tr("{} ({} bands)").format(name, n) for name, n in self.modalities)
@@ -62,4 +64,5 @@ def read_model(path: Path) -> Model:
     return Model(
         tuple((m["name"], len(m["bands"])) for m in manifest["modalities"]),
         tuple(entry["name"] for entry in manifest["legend"]),
+        manifest.get("modality_dropout", 0) > 0,
     )

@@ -39,7 +39,7 @@ class ArrayModality:
         return self.pixels[(slice(None), *part)], self.valid[part]
 
 
-def stack_of(*modalities, invalid=None):
+def stack_of(*modalities, invalid=None, dropout=0.0):
     """Returns a stack of arrays `(C, H, W)`; `invalid` maps a modality's number to a mask."""
     invalid = invalid or {}
     shape = modalities[0].shape[1:]
@@ -51,7 +51,7 @@ def stack_of(*modalities, invalid=None):
         )
         for n, pixels in enumerate(modalities)
     ]
-    return Stack(GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632"), opened)
+    return Stack(GeoBox(shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632"), opened, dropout)
 
 
 def runs_of(mask):
@@ -85,7 +85,7 @@ def as_they_are(*bands):
     return [Features(BandStatistics(np.zeros(count), np.ones(count))) for count in bands]
 
 
-def two_sides(side, *, validation=True, invalid=None):
+def two_sides(side, *, validation=True, invalid=None, dropout=0.0):
     """A labelled scene of two classes, left and right, that the first modality tells apart."""
     rng = np.random.default_rng(0)
     rows, columns = np.indices((side, side))
@@ -95,7 +95,7 @@ def two_sides(side, *, validation=True, invalid=None):
     held_out = rows >= 3 * side // 4
     train = np.where(held_out, UNLABELLED, truth)
     held = np.where(held_out & validation, truth, UNLABELLED)
-    return scene_of(stack_of(pixels, other, invalid=invalid), train, held)
+    return scene_of(stack_of(pixels, other, invalid=invalid, dropout=dropout), train, held)
 
 
 class Interrupted(KeyboardInterrupt):

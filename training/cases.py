@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from m3amba_geo.config import SceneConfig, SplitBy, SplitConfig
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
-from m3amba_geo.geo.align import open_stack, valid_in_all
+from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.labels import Labels, Legend, read_legend
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.split import Side, split_labels
@@ -107,9 +107,10 @@ def read_scene(config: SceneConfig, emit: Listener) -> Scene:
     with open_stack(config, emit) as stack:
         legend = read_legend(wanted)
         pixels, valid = stack.read(0, 0, *stack.grid.shape)
+        complete = stack.coverage.used(valid) > 0
         given = [labels_on(stack, labels, legend, emit) for labels in wanted]
     test = given[1] if len(given) > 1 else None
-    return Scene(config, stack.grid, legend, tuple(pixels), valid_in_all(valid), given[0], test)
+    return Scene(config, stack.grid, legend, tuple(pixels), complete, given[0], test)
 
 
 def cases(scene: Scene, protocol: Protocol, seeds: Iterable[int]) -> Iterator[Case]:

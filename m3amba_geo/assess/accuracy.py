@@ -116,6 +116,8 @@ class Evaluation:
         separated: Accuracy of the scored pixels at least `gap` pixels from any training pixel.
         gap: That distance in pixels.
         notes: What a reader must know before believing the numbers.
+        subsets: Accuracy of the scored pixels that are made from each subset of the modalities, by
+            its name; empty for a map that tells nothing of that.
     """
 
     accuracy: Accuracy
@@ -125,6 +127,7 @@ class Evaluation:
     separated: Accuracy | None = None
     gap: int = 0
     notes: tuple[str, ...] = ()
+    subsets: Mapping[str, Accuracy] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:

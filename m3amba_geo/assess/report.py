@@ -25,7 +25,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     `confusion_matrix` is a list of rows: rows are the reference, columns the map, both in the order
     of `classes` and `codes`, as are all per-class lists. Shares lie in 0..1. `pixels` is the number
     scored; `counts` tells what became of all labelled pixels. `separated` holds the same measures
-    over the pixels at least `gap` pixels from training pixels, or is null.
+    over the pixels at least `gap` pixels from training pixels, or is null. `subsets` holds them for
+    the pixels made from each subset of the `modalities`, or is empty.
     """
     apart = evaluation.separated
     return {
@@ -34,6 +35,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "matrix_columns": "map",
         "counts": evaluation.counts,
         "separated": {"gap": evaluation.gap, **_measures(apart)} if apart else None,
+        "subsets": [
+            {"modalities": name, **_measures(scored)} for name, scored in evaluation.subsets.items()
+        ],
         "settings": dict(evaluation.settings),
         "notes": list(evaluation.notes),
     }

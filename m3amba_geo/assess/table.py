@@ -18,7 +18,7 @@ def to_table(evaluation: Evaluation) -> RenderableType:
     parts: list[RenderableType] = []
     if evaluation.notes:
         parts += [_notes(evaluation), ""]
-    parts += _headline(evaluation) + _per_class(evaluation.accuracy)
+    parts += _headline(evaluation) + _subsets(evaluation) + _per_class(evaluation.accuracy)
     if 0 < len(evaluation.accuracy.legend) <= MATRIX_LIMIT:
         parts += _matrix(evaluation.accuracy)
     return Group(*parts)
@@ -49,6 +49,18 @@ def _headline(evaluation: Evaluation) -> list[RenderableType]:
         f"{counts['training']:,} training, {counts['unmapped']:,} unmapped."
     )
     return [Text("Accuracy", "bold"), table, Text(fate), ""]
+
+
+def _subsets(evaluation: Evaluation) -> list[RenderableType]:
+    if not evaluation.subsets:
+        return []
+    table = _table("made from")
+    for name in ("overall", "average", "kappa", "pixels"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, scored in evaluation.subsets.items():
+        shares = _percent(scored.overall), _percent(scored.average)
+        table.add_row(_text(name), *shares, _kappa(scored.kappa), f"{scored.pixels:,}")
+    return [Text("Modalities", "bold"), table]
 
 
 def _per_class(accuracy: Accuracy) -> list[RenderableType]:

@@ -62,6 +62,14 @@ OUTPUT_OPTIONS = together(
         help="GeoTIFF with a band a class.",
     ),
     setting(
+        "--modalities-used",
+        key="classify.modalities_used",
+        type=FILE,
+        metavar="FILE",
+        usual="beside the map, where the model does with fewer",
+        help="GeoTIFF of the modalities that each pixel is made from.",
+    ),
+    setting(
         "--bounds",
         key="classify.bounds",
         type=float,
@@ -159,7 +167,9 @@ def classify(session: Session, model: Path, rasters: tuple[str, ...]) -> None:
     """Makes a land-cover map of rasters with MODEL.
 
     Rasters are named as for `m3amba-geo train`. The map has the grid of the first modality, or that
-    of --grid. A run that was stopped goes on where it was when the same command is given again.
+    of --grid. A modality may be left out, or be nodata in places, if the model was trained for that
+    (modality_dropout in m3amba.toml). A run that was stopped goes on where it was when the same
+    command is given again.
     """
     config = load(rasters, elsewhere=True)
     scene = only_scene(config)

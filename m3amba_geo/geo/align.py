@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from m3amba_geo.config import ModalityConfig, SceneConfig
-from m3amba_geo.errors import BandMismatchError, NoOverlapError, UsageError
+from m3amba_geo.errors import BandMismatchError, ModalityMissingError, NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.bands import Band, match_bands
+from m3amba_geo.geo.coverage import Coverage
 from m3amba_geo.geo.footprint import crs_of, describe, meet, outline
 from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels, Raster, open_raster, same_place
@@ -22,20 +24,25 @@ _WIDE = 1024  # columns that are read at a time for single pixels
 
 @dataclass(frozen=True)
 class Modality:
-    """An open modality: rasters whose bands follow each other, and those of them that are used."""
+    """An open modality: rasters whose bands follow each other, and those of them that are used.
+
+    Attributes:
+        name: Its name.
+        rasters: Empty where the scene lacks the modality, which is then invalid everywhere.
+        chosen: Which of their bands are used.
+        bands: What these are.
+    """
 
     name: str
     rasters: tuple[Raster, ...]
     chosen: tuple[int, ...]
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """The bands in use."""
-        every = [band for raster in self.rasters for band in raster.bands]
-        return tuple(every[i] for i in self.chosen)
+    bands: tuple[Band, ...]
 
     def read(self, window: Window) -> tuple[Pixels, Mask]:
         """Returns `(C, h, w)` float32 and `(h, w)`, true where every band is valid."""
+        if not self.rasters:
+            shape = (int(window.height), int(window.width))
+            return np.zeros((len(self.chosen), *shape), np.float32), np.zeros(shape, np.bool_)
         parts = [raster.read(window) for raster in self.rasters]
         chosen = list(self.chosen)
         pixels = np.concatenate([p for p, _ in parts])[chosen]  # (C,h,w)
@@ -49,11 +56,13 @@ class Stack:
     Attributes:
         grid: The grid.
         modalities: The modalities, in the order of the scene.
+        coverage: Which of its pixels count.
     """
 
-    def __init__(self, grid: GeoBox, modalities: Sequence[Modality]) -> None:
+    def __init__(self, grid: GeoBox, modalities: Sequence[Modality], dropout: float = 0.0) -> None:
         self.grid = grid
         self.modalities = tuple(modalities)
+        self.coverage = Coverage.of([modality.name for modality in modalities], dropout)
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[list[Pixels], list[Mask]]:
         """Returns pixels `(C_n, h, w)` and validity `(h, w)` of each modality.
@@ -106,6 +115,7 @@ def open_stack(
     scene: SceneConfig,
     emit: Listener,
     trained: Sequence[TrainedModality] | None = None,
+    dropout: float = 0.0,
 ) -> Iterator[Stack]:
     """Opens a scene on its grid: the first raster's, unless the scene names another.
 
@@ -113,6 +123,8 @@ def open_stack(
         scene: Rasters and grid.
         emit: Told of every warp and of every assumption.
         trained: The modalities of a model; the scene's are matched to them.
+        dropout: By what chance training silences modalities; above 0 the scene may lack some of
+            those of the model.
 
     Raises:
         M3ambaError: A file is missing or broken, lacks a CRS, or does not overlap the grid.
@@ -120,8 +132,8 @@ def open_stack(
     """
     with ExitStack() as handles:
         opened = [
-            (config.name, tuple(handles.enter_context(open_raster(f)) for f in config.files))
-            for config in _in_trained_order(scene.modalities, trained, emit)
+            (name, tuple(handles.enter_context(open_raster(file)) for file in files))
+            for name, files in _in_trained_order(scene.modalities, trained, dropout, emit)
         ]
         if scene.grid is None:
             first = next(rasters[0] for name, rasters in opened if name == scene.modalities[0].name)
@@ -134,26 +146,42 @@ def open_stack(
         for n, (name, rasters) in enumerate(opened):
             for raster in rasters:
                 _bring_onto(raster, grid, scene, emit)
-            bands = [band for raster in rasters for band in raster.bands]
-            chosen = [*range(len(bands))]
-            if trained is not None:
-                chosen = match_bands(name, trained[n].bands, bands)
-                _show_match(name, trained[n].bands, [bands[i] for i in chosen], emit)
-            modalities.append(Modality(name, rasters, tuple(chosen)))
-        yield Stack(grid, modalities)
+            bands = None if trained is None else trained[n].bands
+            modalities.append(_modality(name, rasters, bands, emit))
+        yield Stack(grid, modalities, dropout)
+
+
+def _modality(
+    name: str, rasters: tuple[Raster, ...], trained: Sequence[Band] | None, emit: Listener
+) -> Modality:
+    bands = [band for raster in rasters for band in raster.bands]
+    chosen = [*range(len(bands))]
+    if trained is not None and not rasters:
+        bands, chosen = [*trained], [*range(len(trained))]
+    elif trained is not None:
+        chosen = match_bands(name, trained, bands)
+        _show_match(name, trained, [bands[i] for i in chosen], emit)
+    return Modality(name, rasters, tuple(chosen), tuple(bands[i] for i in chosen))
 
 
 def _in_trained_order(
-    given: Sequence[ModalityConfig], trained: Sequence[TrainedModality] | None, emit: Listener
-) -> Sequence[ModalityConfig]:
-    names = [modality.name for modality in given]
-    if len(set(names)) < len(names):
+    given: Sequence[ModalityConfig],
+    trained: Sequence[TrainedModality] | None,
+    dropout: float,
+    emit: Listener,
+) -> Sequence[tuple[str, Sequence[Path]]]:
+    """Returns name and files of each modality; one that is missing has no files."""
+    files = {modality.name: modality.files for modality in given}
+    names = list(files)
+    if len(names) < len(given):
+        names = [modality.name for modality in given]
         raise UsageError(f"Modality names are not unique: {', '.join(names)}.", "Rename one.")
     if trained is None:
-        return given
+        return [*files.items()]
     wanted = [modality.name for modality in trained]
-    if set(names) == set(wanted):
-        return [given[names.index(name)] for name in wanted]
+    if set(names) <= set(wanted):
+        _check_missing(wanted, names, dropout, emit)
+        return [(name, files.get(name, ())) for name in wanted]
     misplaced = any(
         name in wanted and name != own for name, own in zip(names, wanted, strict=False)
     )
@@ -165,7 +193,23 @@ def _in_trained_order(
         )
     pairs = [f"{new} for {old}" for old, new in zip(wanted, names, strict=True) if old != new]
     emit(Note(f"Modalities are taken in the order given: {', '.join(pairs)}."))
-    return given
+    return [*files.items()]
+
+
+def _check_missing(
+    wanted: Sequence[str], given: Sequence[str], dropout: float, emit: Listener
+) -> None:
+    missing = ", ".join(name for name in wanted if name not in given)
+    if not missing:
+        return
+    if not Coverage.of(wanted, dropout).fewer:
+        raise ModalityMissingError(
+            f"The model needs all of {', '.join(wanted)}: it was trained without modality dropout. "
+            f"Missing: {missing}.",
+            "Give all, or train a model with modality_dropout = 0.1 in the table [train] of "
+            "m3amba.toml: such a one goes without.",
+        )
+    emit(Note(f"The scene is taken without {missing}."))
 
 
 def _show_match(
@@ -202,9 +246,3 @@ def _bring_onto(raster: Raster, grid: GeoBox, scene: SceneConfig, emit: Listener
             f"({width} x {height} pixels), {scene.resampling} resampling."
         )
     )
-
-
-def valid_in_all(valid: Sequence[Mask]) -> Mask:
-    """Returns where every modality is valid, `(h, w)`."""
-    everywhere: Mask = np.logical_and.reduce(valid)
-    return everywhere

@@ -60,12 +60,15 @@ class _Item:
 _ITEMS = TypeAdapter(list[_Item])
 
 
-def read_index(path: Path, wanted: Sequence[ModalityConfig]) -> tuple[IndexedScene, ...]:
+def read_index(
+    path: Path, wanted: Sequence[ModalityConfig], *, fewer: bool = False
+) -> tuple[IndexedScene, ...]:
     """Returns the scenes of an index in its order.
 
     Args:
         path: Vector file or STAC ItemCollection; paths in it are relative to its folder.
         wanted: Modalities, with the names of fields or assets where files will be.
+        fewer: Whether a scene may lack some of them: it names no file there.
 
     Raises:
         DataError: The index can't be read, lacks a field, or names what is not there.
@@ -86,11 +89,17 @@ def read_index(path: Path, wanted: Sequence[ModalityConfig]) -> tuple[IndexedSce
                     modality.name,
                     tuple(_file(path, name, row, str(field)) for field in modality.files),
                 )
-                for modality in wanted
+                for modality in (_present(row, wanted) if fewer else wanted)
             ),
         )
         for name, row in zip(names, rows, strict=True)
     )
+
+
+def _present(row: _Row, wanted: Sequence[ModalityConfig]) -> Sequence[ModalityConfig]:
+    """Returns the modalities that a scene names files of; all, where it names none."""
+    present = [m for m in wanted if any(row.files.get(str(field)) for field in m.files)]
+    return present or wanted
 
 
 def _stac_items(path: Path) -> list[_Item] | None:

@@ -199,6 +199,11 @@ def names_path(map_path: Path) -> Path:
     return map_path.with_name(map_path.name + ".aux.xml")
 
 
+def used_path(map_path: Path) -> Path:
+    """Returns where it lies, unless said otherwise, from which modalities a map's pixels are."""
+    return map_path.with_name(f"{map_path.stem}.modalities{map_path.suffix}")
+
+
 def style_path(map_path: Path) -> Path:
     """Returns where QGIS looks for the style of a map."""
     return map_path.with_suffix(".qml")

@@ -62,7 +62,7 @@ def check_grids(tiles: Sequence[Tile]) -> None:
             )
 
 
-def vrt_of(tiles: Sequence[Tile], dtype: str, legend: Legend) -> str:
+def vrt_of(tiles: Sequence[Tile], dtype: str, name: str, legend: Legend) -> str:
     """Returns a VRT over tiles that fit, see `check_grids`; later ones lie on top.
 
     Its grid is that of the first tile, grown to hold them all. Where a tile is nodata, those below
@@ -71,6 +71,7 @@ def vrt_of(tiles: Sequence[Tile], dtype: str, legend: Legend) -> str:
     Args:
         tiles: What it shows.
         dtype: Their pixel type.
+        name: What their band is called.
         legend: Their colours and names.
     """
     origin = tiles[0].grid.affine
@@ -88,7 +89,7 @@ def vrt_of(tiles: Sequence[Tile], dtype: str, legend: Legend) -> str:
     transform = (x, origin.a, 0.0, y, 0.0, origin.e)
     Xml.SubElement(root, "GeoTransform").text = ", ".join(map(repr, transform))
     band = Xml.SubElement(root, "VRTRasterBand", dataType=_TYPES[dtype], band="1")
-    Xml.SubElement(band, "Description").text = "class"
+    Xml.SubElement(band, "Description").text = name
     Xml.SubElement(band, "NoDataValue").text = "0"
     Xml.SubElement(band, "ColorInterp").text = "Palette"
     colors = Xml.SubElement(band, "ColorTable")

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from m3amba_geo.errors import NoOverlapError, OutOfMemoryError
-from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.align import Stack
+from m3amba_geo.geo.coverage import Used
 from m3amba_geo.geo.features import Features, read_features
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import blend_weights, starts
@@ -58,13 +59,13 @@ class Rows:
 
     Attributes:
         top: First row, counted in the grid.
-        shares: `(Q, h, W)` float32 probabilities; they sum to 1 where valid.
-        valid: `(h, W)`, where every needed band is valid.
+        shares: `(Q, h, W)` float32 probabilities; they sum to 1 where pixels are mapped.
+        used: `(h, W)` what each pixel is made from; 0 where it is not mapped.
     """
 
     top: int
     shares: Shares
-    valid: Mask
+    used: Used
 
 
 class Predictor:
@@ -143,9 +144,10 @@ class Predictor:
 
     def read(
         self, stack: Stack, top: int, left: int, height: int, width: int
-    ) -> tuple[list[Pixels], list[Mask]]:
-        """Returns a window of the rasters as the network wants it, and where it is valid."""
-        return read_features(stack, self.features, top, left, height, width)
+    ) -> tuple[list[Pixels], Used]:
+        """Returns a window of the rasters as the network wants it, and what is there of it."""
+        pixels, valid = read_features(stack, self.features, top, left, height, width)
+        return pixels, stack.coverage.used(valid)
 
 
 def joined(parts: Sequence[Future[Shares]]) -> Shares:
@@ -164,13 +166,13 @@ def agreement(stack: Stack, predictor: Predictor) -> float:
     same: list[Mask] = []
     for down, right in _PROBES:
         top, left = (max(0, int(f * (s - patch))) for f, s in ((down, height), (right, width)))
-        pixels, valid = predictor.read(stack, top, left, patch, patch)
+        pixels, used = predictor.read(stack, top, left, patch, patch)
         patches = [modality[None] for modality in pixels]
         classes = []
         for precision in (reduced, torch.float32):
             predictor.precision = precision
             classes.append(predictor.shares(patches)[0].argmax(axis=0))
-        same.append((classes[0] == classes[1])[valid_in_all(valid)])
+        same.append((classes[0] == classes[1])[used > 0])
     predictor.precision = reduced
     tried = np.concatenate(same)
     return float(tried.mean()) if tried.size else 0.0
@@ -240,14 +242,14 @@ class _Begun:
 
     Attributes:
         top, left: First pixel of the first window.
-        valid: `(P, w)`, where every needed band is valid under them.
-        useful: Lefts of those with a valid pixel.
+        used: `(P, w)`, what the pixels under them are made from.
+        useful: Lefts of those with a pixel to map.
         parts: Their probabilities, in this order.
     """
 
     top: int
     left: int
-    valid: Mask
+    used: Used
     useful: list[int]
     parts: list[Future[Shares]]
 
@@ -257,14 +259,13 @@ def _begin(
 ) -> _Begun:
     """Reads the pixels under some windows of one lattice row, and has these computed."""
     patch, left = predictor.patch, int(lefts[0])
-    pixels, validity = predictor.read(stack, top, left, patch, int(lefts[-1]) + patch - left)
-    valid = valid_in_all(validity)
-    useful = [int(x) for x in lefts if valid[:, x - left : x - left + patch].any()]
+    pixels, used = predictor.read(stack, top, left, patch, int(lefts[-1]) + patch - left)
+    useful = [int(x) for x in lefts if used[:, x - left : x - left + patch].any()]
     if not useful:
-        return _Begun(top, left, valid, [], [])
+        return _Begun(top, left, used, [], [])
     columns = [slice(x - left, x - left + patch) for x in useful]
     patches = [np.stack([modality[:, :, c] for c in columns]) for modality in pixels]
-    return _Begun(top, left, valid, useful, predictor.start(threads, patches))
+    return _Begun(top, left, used, useful, predictor.start(threads, patches))
 
 
 class _Sums:
@@ -277,13 +278,13 @@ class _Sums:
         width = region.right - region.left
         self._sums = np.zeros((classes, patch, width), np.float32)
         self._total = np.zeros((patch, width), np.float32)
-        self._valid = np.zeros((patch, width), np.bool_)
+        self._used = np.zeros((patch, width), np.uint8)
 
     def take(self, begun: _Begun) -> None:
         """Takes in the next windows, once they are computed."""
         self._slide(begun.top)
-        there, here = self._columns(begun.left, begun.valid.shape[1])
-        self._valid[:, there] |= begun.valid[:, here]
+        there, here = self._columns(begun.left, begun.used.shape[1])
+        self._used[:, there] |= begun.used[:, here]  # the same in all windows
         if begun.useful:
             for left, share in zip(begun.useful, joined(begun.parts), strict=True):
                 self._add(left, share)
@@ -300,9 +301,9 @@ class _Sums:
         rows = slice(top - self._top, min(bottom, self._region.bottom) - self._top)
         total = np.maximum(self._total[rows], np.finfo(np.float32).tiny)
         shares = (self._sums[:, rows] / total).astype(np.float32, copy=False)
-        valid = self._valid[rows].copy()
+        used = self._used[rows].copy()
         self._slide(bottom)
-        return Rows(top, shares, valid)
+        return Rows(top, shares, used)
 
     def _columns(self, left: int, width: int) -> tuple[slice, slice]:
         """Returns where a window's columns fall in the region, and which of its own they are."""
@@ -316,7 +317,7 @@ class _Sums:
         if gone <= 0:
             return
         kept = self._total.shape[0] - gone
-        for array in (self._sums, self._total, self._valid):
+        for array in (self._sums, self._total, self._used):
             array[..., :kept, :] = array[..., gone:, :]
             array[..., kept:, :] = 0
         self._top = top

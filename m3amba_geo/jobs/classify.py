@@ -22,10 +22,10 @@ from m3amba_geo.infer.blocks import blocks_of
 from m3amba_geo.infer.journal import Journal, open_journal, work_folder
 from m3amba_geo.infer.predict import Region
 from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper, raster_cache
-from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together
+from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together, tell_incomplete
 from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.jobs.room import check_disk, check_memory
-from m3amba_geo.jobs.sidecar import Sidecar, records, sidecar_path
+from m3amba_geo.jobs.sidecar import Sidecar, records, seen_from, sidecar_path
 
 Maker = Callable[[Path, SceneConfig, ClassifyConfig, Mapper, Journal, Listener], None]
 """Makes the blocks that a journal lacks."""
@@ -37,6 +37,7 @@ class ClassifyResults:
 
     Attributes:
         map: GeoTIFF of class codes.
+        modalities: GeoTIFF of what each pixel is made from, if the model does with fewer.
         confidence: GeoTIFF of the winning probability, if asked for.
         probabilities: GeoTIFF with a band a class, if asked for.
         style: QGIS style of the map.
@@ -44,6 +45,7 @@ class ClassifyResults:
     """
 
     map: Path
+    modalities: Path | None
     confidence: Path | None
     probabilities: Path | None
     style: Path
@@ -79,13 +81,15 @@ def make_map(
     bundle = load_bundle(model)
     legend = bundle.manifest.legend
     digest = checksum(model)
-    others = beside(model.name, digest, bundle, config.out)
-    layers = layers_of(config, legend)
+    layers = layers_of(config, bundle.manifest)
+    used = layers["modalities"].path if "modalities" in layers else None
+    others = beside(model.name, digest, bundle, config.out, used)
     folder = work_folder(config.out)
     for layer in layers.values():  # where a run was killed, its journal knows whose the outputs are
         check_output(layer.path, overwrite=config.overwrite or folder.exists())
     with raster_cache(config), locked(*_paths(layers)), ExitStack() as handles:
-        drop_scratches(*_paths(layers), names_path(config.out), *others)
+        names = [names_path(layer.path) for layer in layers.values() if layer.legend]
+        drop_scratches(*_paths(layers), *names, *others)
         mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))
         region, patch = mapper.region, mapper.predictor.patch
         blocks = blocks_of(region, patch, mapper.stride)
@@ -106,7 +110,7 @@ def make_map(
     for role, layer in layers.items():
         emit(Artifact(str(layer.path), role))
     return ClassifyResults(
-        config.out, config.confidence, config.probabilities, style_path(config.out),
+        config.out, used, config.confidence, config.probabilities, style_path(config.out),
         journal.state.pixels,
     )  # fmt: skip
 
@@ -159,7 +163,7 @@ def _publish(
     with together() as scratch_of:
         counts = put_together(journal, layers, grid, scratch_of, emit)
         try:
-            pixels = named_pixels(counts, legend, masked=config.mask is not None)
+            pixels = named_pixels(counts["map"], legend, masked=config.mask is not None)
         except AllNodataError:
             journal.remove()  # nobody wants to go on from nothing
             raise
@@ -167,6 +171,8 @@ def _publish(
             scratch_of(path).write_text(text, encoding="utf-8")
         journal.name_outputs({path: scratch_of(path) for path in _paths(layers)}, pixels)
     journal.note_published()
+    if "modalities" in layers:
+        tell_incomplete(counts["modalities"], layers["modalities"], emit)
 
 
 def _part(grid: GeoBox, region: Region) -> GeoBox:
@@ -174,8 +180,10 @@ def _part(grid: GeoBox, region: Region) -> GeoBox:
     return GeoBox(region.shape, affine, grid.crs)
 
 
-def beside(name: str, digest: str, bundle: Bundle, map_path: Path) -> dict[Path, str]:
-    """Returns what is to lie beside the map: sidecar and style."""
+def beside(
+    name: str, digest: str, bundle: Bundle, map_path: Path, used: Path | None
+) -> dict[Path, str]:
+    """Returns what is to lie beside the map: sidecar, which names the raster `used`, and style."""
     manifest = bundle.manifest
     sidecar = Sidecar(
         model=digest,
@@ -185,6 +193,7 @@ def beside(name: str, digest: str, bundle: Bundle, map_path: Path) -> dict[Path,
         legend=manifest.legend,
         split=manifest.split,
         areas=records(bundle.areas),
+        modalities=None if used is None else seen_from(map_path, used),
     )
     return {
         sidecar_path(map_path): sidecar.to_text(),

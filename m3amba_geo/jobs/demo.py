@@ -23,7 +23,7 @@ from m3amba_geo.config import (
 from m3amba_geo.errors import OutputFolderError
 from m3amba_geo.events import Artifact, Event, Listener, Note, Started, ignore
 from m3amba_geo.files import whole
-from m3amba_geo.geo.align import open_stack, valid_in_all
+from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.labels import read_labels
 from m3amba_geo.jobs import classify, evaluate, train
@@ -141,9 +141,10 @@ def _draw(scene: SceneConfig, map_path: Path, picture: Path) -> None:
     with open_stack(scene, ignore) as stack:
         height, width = stack.grid.shape
         pixels, valid = stack.read(0, 0, height, width)
+        complete = stack.coverage.used(valid) > 0
         labels = read_labels(scene.labels, stack.grid, sidecar.legend, ignore)
     vnir, swir = pixels
-    image = _stretched(np.stack([swir[0], vnir[3], vnir[2]]), valid_in_all(valid))
+    image = _stretched(np.stack([swir[0], vnir[3], vnir[2]]), complete)
     codes = read_label_raster(map_path).values.astype(np.uint16)
     with whole(picture) as scratch:
         scratch.write_bytes(

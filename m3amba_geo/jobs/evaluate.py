@@ -1,6 +1,7 @@
 """Assessment of a map against labels that its model has not seen."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +17,15 @@ from m3amba_geo.assess.report import to_html, to_json
 from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import EvaluateConfig
 from m3amba_geo.errors import ClassMismatchError, NoLabelsError, TrainOverlapError
-from m3amba_geo.events import Artifact, Listener, Metric, Started
+from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
 from m3amba_geo.files import check_output, checksum, write_text
 from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
 from m3amba_geo.geo.codes import CodeRaster, open_codes
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
 from m3amba_geo.geo.legend import MAX_CODE
+from m3amba_geo.geo.maps import used_path
 from m3amba_geo.geo.marks import Positions, inside
+from m3amba_geo.geo.raster import Mask
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
 
 _CACHE = 64 * 2**20  # bytes that GDAL may keep: every tile is read once
@@ -54,8 +57,9 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         labels = read_labels(config.labels, raster.grid, legend, emit)
         survey = _survey(raster, labels.pixels)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
+        parts = _made_from(map_path, origin, labels.pixels, emit)
     areas = _areas(origin, config)
-    evaluation = _evaluate(labels, survey.mapped, legend, areas, origin)
+    evaluation = _evaluate(labels, survey.mapped, parts, legend, areas, origin)
     evaluation = _described(evaluation, map_path, config, origin)
     accuracy = evaluation.accuracy
     for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
@@ -127,6 +131,7 @@ def _origin(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
             legend=bundle.manifest.legend,
             split=bundle.manifest.split,
             areas=records(bundle.areas),
+            modalities=used_path(map_path).name if bundle.manifest.coverage.fewer else None,
         )
     sidecar = read_sidecar(map_path)
     if sidecar is None and not config.allow_train_overlap:
@@ -156,9 +161,31 @@ def _areas(origin: Sidecar | None, config: EvaluateConfig) -> list[TrainingArea]
     return origin.training_areas()
 
 
+def _made_from(
+    map_path: Path, origin: Sidecar | None, pixels: Positions, emit: Listener
+) -> dict[str, Mask]:
+    """Returns which pixels (N,) are made from each subset of the modalities, by its name."""
+    if origin is None or origin.modalities is None:
+        return {}
+    path = map_path.parent / origin.modalities
+    if not path.exists():
+        emit(
+            Warned(
+                "modalities-unknown",
+                f"{path} is missing, which says what each pixel of the map is made from: the "
+                "accuracy of each subset of the modalities stays unknown.",
+            )
+        )
+        return {}
+    with open_codes(path) as raster:
+        used = _survey(raster, pixels).mapped
+        return {name: used == code for code, name in sorted(raster.names.items())}
+
+
 def _evaluate(
     labels: Labels,
     mapped: NDArray[np.uint16],
+    parts: Mapping[str, Mask],
     legend: Legend,
     areas: list[TrainingArea],
     origin: Sidecar | None,
@@ -188,7 +215,12 @@ def _evaluate(
         if far.any():
             apart = assess(scored.codes[far], mapped[far], legend)
         notes += _parting(accuracy.overall, None if apart is None else apart.overall, gap)
-    return Evaluation(accuracy, len(labels.pixels), training, {}, apart, gap, tuple(notes))
+    subsets = {
+        name: assess(scored.codes[here], mapped[here], legend)
+        for name, part in parts.items()
+        if (here := part[~seen]).any()
+    }
+    return Evaluation(accuracy, len(labels.pixels), training, {}, apart, gap, tuple(notes), subsets)
 
 
 def _parting(near: float | None, far: float | None, gap: int) -> list[str]:

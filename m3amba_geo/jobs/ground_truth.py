@@ -5,14 +5,15 @@ import numpy as np
 from m3amba_geo.config import LabelConfig
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import Listener, Warned
-from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.labels import Labels, Legend, read_labels
 
 
 def labels_on(stack: Stack, config: LabelConfig, legend: Legend, emit: Listener) -> Labels:
-    """Returns labels on a stack's grid, those under nodata of any modality taken away.
+    """Returns labels on a stack's grid, those on pixels that do not count taken away.
 
-    Such pixels can neither train nor test, and must not count when labels are parted.
+    What counts is told by the stack's coverage. Other pixels can neither train nor test, and must
+    not count when labels are parted.
 
     Raises:
         AllNodataError: No label is left.
@@ -21,7 +22,7 @@ def labels_on(stack: Stack, config: LabelConfig, legend: Legend, emit: Listener)
     labels = read_labels(config, stack.grid, legend, emit)
     usable = np.zeros(len(labels.pixels), np.bool_)
     for here, _, valid in stack.read_at(labels.pixels):
-        usable[here] = valid_in_all(valid)
+        usable[here] = stack.coverage.used(valid) > 0
     lost = int((~usable).sum())
     if lost == 0:
         return labels

@@ -115,6 +115,7 @@ def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
             for m in manifest.modalities
         ],
         "classes": [asdict(entry) for entry in manifest.legend],
+        "modality_dropout": manifest.modality_dropout,
         "guide": _guide(manifest),
         "crs": [name_of(crs_of(record.grid())) for record in manifest.grids],
         "resolution": list(manifest.resolution),

@@ -11,13 +11,13 @@ from odc.geo.geobox import GeoBox
 from rasterio import Env
 from rasterio.windows import Window
 
-from m3amba_geo.bundle import Bundle
+from m3amba_geo.bundle import Bundle, Manifest
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.labels import Legend
-from m3amba_geo.geo.maps import Layer, code_type
+from m3amba_geo.geo.maps import Layer, code_type, used_path
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.geo.windows import default_stride
 from m3amba_geo.infer.blocks import RowRecords, row_type
@@ -68,15 +68,18 @@ class Mapper:
             yield self._record(rows, block)
 
     def _record(self, rows: Rows, block: Region) -> RowRecords:
-        valid = rows.valid
+        used = rows.used
         if self.mask is not None:
-            height, width = valid.shape
+            height, width = used.shape
             values, present = self.mask.read(Window(block.left, rows.top, width, height))
-            valid = valid & present[0] & (values[0] != 0)
+            used = used * (present[0] & (values[0] != 0))
+        valid = used > 0
         table = np.array([entry.code for entry in self.legend], np.uint16)
         codes = np.where(valid, table[rows.shares.argmax(axis=0)], np.uint16(0))
         records = np.empty(len(valid), self.kind)
         records["map"] = codes[:, None]  # (h, 1, W)
+        if "modalities" in (self.kind.names or ()):
+            records["modalities"] = used[:, None]
         if "confidence" in (self.kind.names or ()):
             records["confidence"] = np.where(valid, rows.shares.max(axis=0), 0)[:, None]
         if "probabilities" in (self.kind.names or ()):
@@ -116,13 +119,16 @@ def open_mapper(
         choose_precision(config.precision, device, emit),
     )
     with ExitStack() as handles:
-        stack = handles.enter_context(open_stack(scene, emit, bundle.manifest.modalities))
+        known = bundle.manifest
+        stack = handles.enter_context(
+            open_stack(scene, emit, known.modalities, known.modality_dropout)
+        )
         _compare_resolution(stack, bundle, emit)
         _settle_precision(stack, predictor, emit)
         region = region_of(stack.grid, config.bounds)
         stride = _stride(config, predictor.patch)
         mask = _mask(handles, config.mask, stack.grid)
-        kind = row_type(layers_of(config, legend), region.shape[1])
+        kind = row_type(layers_of(config, known), region.shape[1])
         identity = {
             "model": digest,
             "grid": f"{stack.grid.shape} {stack.grid.affine} {stack.grid.crs}",
@@ -140,13 +146,23 @@ def open_mapper(
         yield Mapper(stack, predictor, stride, legend, mask, region, kind, backend, identity)
 
 
-def layers_of(config: ClassifyConfig, legend: Legend) -> dict[str, Layer]:
+def layers_of(config: ClassifyConfig, known: Manifest) -> dict[str, Layer]:
     """Returns the outputs by their roles.
 
     Raises:
-        UsageError: Two have the same name.
+        UsageError: Two have the same name, or one says nothing for this model.
     """
+    legend, coverage = known.legend, known.coverage
     layers = {"map": Layer(config.out, code_type(legend), 0, ("class",), legend)}
+    if coverage.fewer:
+        path = config.modalities_used or used_path(config.out)
+        layers["modalities"] = Layer(path, "uint8", 0, ("modalities",), coverage.legend())
+    elif config.modalities_used is not None:
+        raise UsageError(
+            "The model makes every pixel from all modalities: --modalities-used has nothing to "
+            "tell.",
+            "Leave it out.",
+        )
     if config.confidence is not None:
         layers["confidence"] = Layer(config.confidence, "float32", 0, ("probability",))
     if config.probabilities is not None:

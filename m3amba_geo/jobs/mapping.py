@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from m3amba_geo.errors import AllNodataError
-from m3amba_geo.events import Listener, Progress
+from m3amba_geo.events import Listener, Progress, Warned
 from m3amba_geo.files import ScratchOf
+from m3amba_geo.geo.coverage import COMPLETE
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, open_map
 from m3amba_geo.infer.blocks import RowRecords
@@ -41,8 +42,8 @@ def put_together(
     grid: GeoBox,
     scratch_of: ScratchOf,
     emit: Listener,
-) -> NDArray[np.int64]:
-    """Writes the outputs from finished blocks, in order, and returns the pixels of each code.
+) -> dict[str, NDArray[np.int64]]:
+    """Writes the outputs from finished blocks, in order; returns the pixels of codes, by role.
 
     One process does it, so that the bytes of a file depend on its pixels alone, not on who made
     which block, or when.
@@ -51,7 +52,7 @@ def put_together(
         OutputError: An output can't be written.
         JournalError: A block is damaged.
     """
-    counts = np.zeros(65536, np.int64)
+    counts = {role: np.zeros(65536, np.int64) for role, layer in layers.items() if layer.legend}
     done = 0
     with ExitStack() as handles:
         writers = {
@@ -61,7 +62,8 @@ def put_together(
         for records in journal.rows():
             for role, writer in writers.items():
                 writer.append(records[role].transpose(1, 0, 2))  # (bands, h, W)
-            counts += np.bincount(records["map"].ravel(), minlength=65536)
+            for role, count in counts.items():
+                count += np.bincount(records[role].ravel(), minlength=65536)
             done += len(records)
             emit(Progress("writing", done, grid.shape[0], "rows"))
     return counts
@@ -75,9 +77,28 @@ def named_pixels(counts: NDArray[np.int64], legend: Legend, *, masked: bool) -> 
     """
     if not counts[1:].any():
         raise AllNodataError(
-            "The map would be empty: no pixel is valid in every band"
+            "The map would be empty: no pixel is valid in all bands that it needs"
             f"{' within the mask' if masked else ''}.",
             "Check the nodata values of the rasters and that they overlap.",
         )
     named = {entry.name: int(counts[entry.code]) for entry in legend}
     return named | {"nodata": int(counts[0])}
+
+
+def tell_incomplete(counts: NDArray[np.int64], layer: Layer, emit: Listener) -> None:
+    """Says what share of the mapped pixels, by codes of `Coverage`, lacks some modality."""
+    mapped, complete = int(counts[COMPLETE:].sum()), int(counts[COMPLETE])
+    if complete == mapped:
+        return
+    found = ", ".join(
+        f"{entry.name}: {counts[entry.code] / mapped:.1%}"
+        for entry in layer.legend
+        if counts[entry.code]
+    )
+    emit(
+        Warned(
+            "modalities-incomplete",
+            f"{1 - complete / mapped:.1%} of the mapped pixels are made from fewer modalities "
+            f"than the model knows ({found}); {layer.path} marks them.",
+        )
+    )

@@ -16,7 +16,7 @@ from m3amba_geo.errors import AllNodataError, JournalError, OutputExistsError
 from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned
 from m3amba_geo.files import checksum, locked, output_error, together, write_text
 from m3amba_geo.geo.index import IndexedScene, read_index
-from m3amba_geo.geo.maps import code_type
+from m3amba_geo.geo.maps import code_type, used_path
 from m3amba_geo.geo.raster import open_raster
 from m3amba_geo.geo.tiles import Tile, check_grids, vrt_of
 from m3amba_geo.infer.journal import Identity, unlike, work_folder
@@ -80,7 +80,8 @@ def run(
     bundle, digest = load_bundle(model), checksum(model)
     names = [modality.name for modality in bundle.manifest.modalities]
     wanted = fields or [ModalityConfig(name, (Path(name),)) for name in names]
-    scenes = read_index(index, wanted)
+    coverage = bundle.manifest.coverage
+    scenes = read_index(index, wanted, fewer=coverage.fewer)
     vrt, tiles = config.out / VRT, config.out / TILES
     _make_folders(config.out, tiles)
     with locked(vrt), ExitStack() as handles:
@@ -118,9 +119,14 @@ def run(
             raise AllNodataError("No scene has a valid pixel.", "Check their nodata values.")
         legend = bundle.manifest.legend
         with together() as scratch_of:
-            text = vrt_of(shown, code_type(legend), legend)
-            for path, words in {vrt: text, **beside(model.name, digest, bundle, vrt)}.items():
-                scratch_of(path).write_text(words, encoding="utf-8")
+            texts = {vrt: vrt_of(shown, code_type(legend), "class", legend)}
+            used = used_path(vrt) if coverage.fewer else None
+            if used is not None:
+                marks = [Tile(str(used_path(Path(tile.name))), tile.grid) for tile in shown]
+                texts[used] = vrt_of(marks, "uint8", "modalities", coverage.legend())
+            texts |= beside(model.name, digest, bundle, vrt, used)
+            for path, text in texts.items():
+                scratch_of(path).write_text(text, encoding="utf-8")
     emit(Artifact(str(vrt), "map"))
     return MosaicResults(vrt, tiles, len(scenes), len(todo))
 
@@ -182,7 +188,10 @@ def _is_missing(tile: Path, old: Identity | None, new: Identity, *, overwrite: b
 
 
 def _for_tile(options: ClassifyConfig, tile: Path) -> ClassifyConfig:
-    return replace(options, out=tile, confidence=None, probabilities=None, bounds=None, mask=None)
+    return replace(
+        options, out=tile, confidence=None, probabilities=None, modalities_used=None, bounds=None,
+        mask=None,
+    )  # fmt: skip
 
 
 def _read_record(path: Path) -> dict[str, dict[str, str]] | None:

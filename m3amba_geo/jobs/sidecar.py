@@ -34,6 +34,8 @@ class Sidecar:
         legend: Classes of the map.
         split: How the training labels were parted, in words.
         areas: The labelled pixels of the training.
+        modalities: Raster of what each pixel is made from (see `geo.coverage`), by its path from
+            the map's folder; None where all pixels are made from all modalities.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Sidecar:
     legend: tuple[LandCover, ...]
     split: tuple[str, ...]
     areas: tuple[AreaRecord, ...]
+    modalities: str | None = None
 
     def training_areas(self) -> list[TrainingArea]:
         """Returns the masks.
@@ -70,6 +73,13 @@ _ADAPTER = TypeAdapter(Sidecar)
 def sidecar_path(map_path: Path) -> Path:
     """Returns where the sidecar of a map lies."""
     return map_path.with_name(map_path.name + ".m3amba.json")
+
+
+def seen_from(map_path: Path, other: Path) -> str:
+    """Returns a path as it holds beside the map, so that both may be moved together."""
+    if other.resolve().parent == map_path.resolve().parent:
+        return other.name
+    return str(other.resolve())
 
 
 def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:

@@ -173,6 +173,7 @@ def run(
             licence=config.licence,
             embedding="pca" if fixed else "learned",
             neighbourhoods=tuple(n.side for n in features[0].neighbourhoods),
+            modality_dropout=config.modality_dropout,
         )
         areas = tuple(_area(scene) for scene in opened)
         linear = {} if model.guide is None else model.guide.state_dict()
@@ -239,7 +240,7 @@ def _open(
     trained = None if start is None else start.manifest.modalities
     opened: list[_Scene] = []
     for n, scene in enumerate(scenes):
-        stack = handles.enter_context(open_stack(scene, emit, trained))
+        stack = handles.enter_context(open_stack(scene, emit, trained, config.modality_dropout))
         trained = trained or _modalities(stack)  # later scenes are matched to the first
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)

@@ -18,8 +18,9 @@ class Objective(nn.Module):
     """Cross-entropy of every head on labelled pixels, cosine agreement of heads on all valid ones.
 
     The cosine term needs no labels: it holds each modality's logits to the direction of the
-    fused ones wherever the rasters are valid. What a teacher is sure of counts like labels, but
-    for the weights of classes: these make up for the labels' numbers, not for the scene's.
+    fused ones wherever the rasters are valid. The head of a modality that is missing is asked
+    nothing: it must not draw the fused one to itself. What a teacher is sure of counts like labels,
+    but for the weights of classes: these make up for the labels' numbers, not for the scene's.
     """
 
     def __init__(
@@ -53,23 +54,26 @@ class Objective(nn.Module):
                 parts sum up to that of the whole, however labels are spread over them.
         """
         labelled, valid, taught = (batch.counts() if counts is None else counts).clamp(min=1)
-        weights = batch.valid / valid  # (B, P, P)
         fused = fused.float()
         heads = [fused, *(modality.float() for modality in logits)]
+        places = [batch.valid, *batch.there]  # (B, P, P) each
         loss = fused.new_zeros(())
-        for head in heads:
+        for head, there in zip(heads, places, strict=True):
             # Divided by the number of labelled pixels, not by their weights: a batch that holds
             # frequent classes only must not count as much as one with rare ones.
-            entropy = _cross_entropy(head, batch.classes, self.class_weights) / labelled
-            agreement = _cross_entropy(head, batch.taught) / taught
+            entropy = _cross_entropy(head, batch.classes, there, self.class_weights) / labelled
+            agreement = _cross_entropy(head, batch.taught, there) / taught
             loss = loss + self.supervised * entropy + self.self_training * agreement
-        for head in heads[1:]:
+        for head, there in zip(heads[1:], places[1:], strict=True):
             distance = 1 - F.cosine_similarity(head, fused, dim=1)  # (B, P, P)
-            loss = loss + self.unsupervised * (distance * weights).sum()
+            loss = loss + self.unsupervised * (distance * (there / valid)).sum()
         return loss
 
 
-def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
+def _cross_entropy(
+    logits: Tensor, classes: Tensor, there: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    classes = torch.where(there, classes, UNLABELLED)
     return F.cross_entropy(logits, classes, weights, ignore_index=UNLABELLED, reduction="sum")
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3amba_geo.config import TrainConfig
-from m3amba_geo.geo.align import Stack, valid_in_all
+from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.cache import Cached
 from m3amba_geo.geo.features import Features, read_features
 from m3amba_geo.geo.marks import Marks
@@ -60,7 +60,8 @@ class Batch:
         patches: For each modality `(B, C_n, P, P)` float32 features, 0 where invalid.
         clean: The same before they were disturbed; turned alike.
         classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
-        valid: `(B, P, P)` bool, where every modality is valid.
+        valid: `(B, P, P)` bool, where a pixel counts: as many modalities as needed are there.
+        there: `(N, B, P, P)` bool, where each modality is, on such pixels: valid, and not silenced.
         taught: `(B, P, P)` int64 class index that a teacher is sure of, on unlabelled pixels;
             `UNLABELLED` elsewhere.
     """
@@ -70,6 +71,7 @@ class Batch:
     clean: list[Tensor]
     classes: Tensor
     valid: Tensor
+    there: Tensor
     taught: Tensor
 
     def counts(self) -> Tensor:
@@ -85,6 +87,7 @@ class Batch:
             [patch.to(device) for patch in self.clean],
             self.classes.to(device),
             self.valid.to(device),
+            self.there.to(device),
             self.taught.to(device),
         )
 
@@ -95,6 +98,7 @@ class _Patch:
     pixels: list[Pixels]
     clean: list[Pixels]
     classes: NDArray[np.int32]
+    counts: Mask
     valid: list[Mask]
 
 
@@ -122,6 +126,7 @@ class Patches:
         cache: int = 1 << 30,
     ) -> None:
         self.scenes = scenes
+        self._coverage = scenes[0].stack.coverage
         self._read = [
             Cached(partial(read_features, scene.stack, features), cache // len(scenes))
             for scene in scenes
@@ -201,22 +206,30 @@ class Patches:
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
         clean = [_turned(p, turns, mirrored) for p in cut.pixels]
         valid = [_turned(v, turns, mirrored) for v in cut.valid]
+        pixels = [disturb(p, rng, config) for p in clean]
+        if self._coverage.fewer:
+            valid = silence(valid, rng, config.modality_dropout)
         # What is invalid stays 0, as it is when a map is made.
-        pixels = [disturb(p, rng, config) * v for p, v in zip(clean, valid, strict=True)]
-        return _Patch(
-            window,
-            silence_modality(pixels, rng, config.modality_dropout),
-            clean,
-            _turned(cut.classes, turns, mirrored),
-            valid,
-        )
+        pixels = [p * v for p, v in zip(pixels, valid, strict=True)]
+        return self._patch(window, pixels, clean, _turned(cut.classes, turns, mirrored), valid)
 
     def _cut(self, window: Window, classes: Marks[np.int32]) -> _Patch:
         side = self.patch
         pixels, valid = self._read[window.scene](window.top, window.left, side, side)
         cut = classes.window(window.top, window.left, side, side, UNLABELLED)
-        cut[~valid_in_all(valid)] = UNLABELLED
-        return _Patch(window, pixels, pixels, cut, valid)
+        return self._patch(window, pixels, pixels, cut, valid)
+
+    def _patch(
+        self,
+        window: Window,
+        pixels: list[Pixels],
+        clean: list[Pixels],
+        classes: NDArray[np.int32],
+        valid: list[Mask],
+    ) -> _Patch:
+        counts = self._coverage.used(valid) > 0
+        classes = np.where(counts, classes, np.int32(UNLABELLED))
+        return _Patch(window, pixels, clean, classes, counts, valid)
 
 
 def _batch(patches: Sequence[_Patch]) -> Batch:
@@ -226,7 +239,8 @@ def _batch(patches: Sequence[_Patch]) -> Batch:
         _stacked([p.pixels for p in patches]),
         _stacked([p.clean for p in patches]),
         classes,
-        torch.from_numpy(np.stack([valid_in_all(p.valid) for p in patches])),
+        torch.from_numpy(np.stack([p.counts for p in patches])),
+        torch.from_numpy(np.stack([p.counts & np.stack(p.valid) for p in patches], 1)),
         torch.full_like(classes, UNLABELLED),
     )
 
@@ -266,11 +280,12 @@ def disturb(patch: Pixels, rng: np.random.Generator, config: TrainConfig) -> Pix
     return patch
 
 
-def silence_modality(
-    patches: list[Pixels], rng: np.random.Generator, chance: float
-) -> list[Pixels]:
-    """Returns the patches with one modality silenced, at most, and never the only one."""
-    if len(patches) > 1 and rng.random() < chance:
-        silent = int(rng.integers(len(patches)))
-        patches = [np.zeros_like(p) if n == silent else p for n, p in enumerate(patches)]
-    return patches
+def silence(valid: list[Mask], rng: np.random.Generator, chance: float) -> list[Mask]:
+    """Returns where modalities are valid once some of them, by this chance, are taken for missing.
+
+    Any that leave one are as likely as others.
+    """
+    if rng.random() < chance:
+        silent = int(rng.integers(1, 2 ** len(valid) - 1))  # a bit for each modality
+        valid = [v & (not silent >> n & 1) for n, v in enumerate(valid)]
+    return valid

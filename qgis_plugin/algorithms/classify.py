@@ -49,7 +49,8 @@ class Classify(BackendAlgorithm):
             ),
             tr(
                 "As many as the model was trained on, with the same bands; in the same order, "
-                "unless the layers have the names they had then."
+                "unless the layers have the names they had then. A model that was trained for it "
+                "does with fewer; their layers must have those names."
             ),
         )
         self.add(
@@ -118,7 +119,7 @@ class Classify(BackendAlgorithm):
     def _add_outputs(self):
         self.add(
             QgsProcessingParameterRasterDestination("MAP", tr("Map")),
-            tr("GeoTIFF of class codes; 0 where an input has no data. A style lies beside it."),
+            tr("GeoTIFF of class codes; 0 where data are missing. A style lies beside it."),
         )
         self.add(
             QgsProcessingParameterRasterDestination(
@@ -131,6 +132,15 @@ class Classify(BackendAlgorithm):
                 "PROBABILITIES", tr("Probabilities"), optional=True, createByDefault=False
             ),
             tr("GeoTIFF with the probability of each class, a band each."),
+        )
+        self.add(
+            QgsProcessingParameterRasterDestination(
+                "MODALITIES_USED", tr("Modalities used"), optional=True, createByDefault=False
+            ),
+            tr(
+                "GeoTIFF of the modalities that each pixel is made from, for a model that does "
+                "with fewer; beside the map if left out."
+            ),
         )
 
     def preflight(self, parameters, context):
@@ -172,15 +182,16 @@ class Classify(BackendAlgorithm):
         return [*arguments, *self.options(parameters, context, OPTIONS)]
 
     def outputs(self, parameters, context):
-        """Returns map, confidence and probabilities; asks for the map to be styled."""
+        """Returns map and other rasters; asks for the map to be styled."""
         path = self.parameterAsOutputLayer(parameters, "MAP", context)
         arguments, results = ["--out", str(Path(path).absolute()), "--overwrite"], {"MAP": path}
         if context.willLoadLayerOnCompletion(path):
             context.layerToLoadOnCompletionDetails(path).setPostProcessor(Styler.shared())
-        for name in ("CONFIDENCE", "PROBABILITIES"):
+        for name in ("CONFIDENCE", "PROBABILITIES", "MODALITIES_USED"):
             other = self.parameterAsOutputLayer(parameters, name, context)
             if other:
-                arguments += [f"--{name.lower()}", str(Path(other).absolute())]
+                option = name.lower().replace("_", "-")
+                arguments += [f"--{option}", str(Path(other).absolute())]
                 results[name] = other
         return arguments, results
 

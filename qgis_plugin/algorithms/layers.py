@@ -119,18 +119,19 @@ def bands_of(layers, groups):
 def pair(model, layers, groups):
     """Returns `(name in the model, its bands, name given, bands given)` of each modality.
 
-    As the backend does it: by name where all names agree, else in the order given.
+    As the backend does it: by name where the model knows all names, else in the order given.
     """
     given = bands_of(layers, groups)
-    if {name for name, _ in model.modalities} == set(given):
-        return [(name, count, name, given[name]) for name, count in model.modalities]
+    if set(given) <= {name for name, _ in model.modalities}:
+        return [(name, n, name, given[name]) for name, n in model.modalities if name in given]
     return [(*trained, *item) for trained, item in zip(model.modalities, given.items())]
 
 
 def model_problem(model, layers, groups):
     """Returns why rasters can't be those of a model, empty where they may."""
     given = bands_of(layers, groups)
-    if len(given) != len(model.modalities):
+    enough = model.fewer and set(given) <= {name for name, _ in model.modalities}
+    if len(given) != len(model.modalities) and not enough:
         return tr("The model takes {}; {} were given. {}").format(
             model, ", ".join(given), _group_hint(model, layers)
         )

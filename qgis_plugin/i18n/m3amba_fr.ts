@@ -60,8 +60,8 @@
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
-      <source>As many as the model was trained on, with the same bands; in the same order, unless the layers have the names they had then.</source>
-      <translation>Autant que pour l'entraînement, avec les mêmes bandes ; dans le même ordre, sauf si les couches portent les mêmes noms qu'alors.</translation>
+      <source>As many as the model was trained on, with the same bands; in the same order, unless the layers have the names they had then. A model that was trained for it does with fewer; their layers must have those names.</source>
+      <translation>Autant que pour l'entraînement, avec les mêmes bandes ; dans le même ordre, sauf si les couches portent les mêmes noms qu'alors. Un modèle entraîné pour cela se contente de moins ; leurs couches doivent porter ces noms.</translation>
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
@@ -105,8 +105,8 @@
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
-      <source>GeoTIFF of class codes; 0 where an input has no data. A style lies beside it.</source>
-      <translation>GeoTIFF des codes de classe ; 0 là où une entrée n'a pas de données. Un style est placé à côté.</translation>
+      <source>GeoTIFF of class codes; 0 where data are missing. A style lies beside it.</source>
+      <translation>GeoTIFF des codes de classe ; 0 là où des données manquent. Un style est placé à côté.</translation>
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
@@ -117,6 +117,11 @@
       <location filename="../algorithms/classify.py" />
       <source>GeoTIFF with the probability of each class, a band each.</source>
       <translation>GeoTIFF de la probabilité de chaque classe, une bande par classe.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/classify.py" />
+      <source>GeoTIFF of the modalities that each pixel is made from, for a model that does with fewer; beside the map if left out.</source>
+      <translation>GeoTIFF des modalités dont chaque pixel est tiré, pour un modèle qui se contente de moins ; à côté de la carte si vide.</translation>
     </message>
     <message>
       <location filename="../algorithms/classify.py" />
@@ -192,6 +197,11 @@
       <location filename="../algorithms/classify.py" />
       <source>Probabilities</source>
       <translation>Probabilités</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/classify.py" />
+      <source>Modalities used</source>
+      <translation>Modalités utilisées</translation>
     </message>
     <message>
       <location filename="../algorithms/classify.py" />

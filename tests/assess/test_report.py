@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -75,6 +76,20 @@ def test_table_reads_well_in_a_pipe(evaluation):
     assert "! forest has no pixels far from training." in text
     assert "16+ px from training" in text
     assert "120 labelled pixels: 95 scored, 21 training, 4 unmapped." in text
+
+
+def test_subsets_of_modalities_are_told_everywhere(evaluation, accuracy):
+    subsets = {"vnir, swir": accuracy, HOSTILE: evaluation.separated}
+    evaluation = replace(evaluation, subsets=subsets)
+    told = to_json(evaluation)["subsets"]
+    assert [(s["modalities"], s["pixels"]) for s in told] == [("vnir, swir", 95), (HOSTILE, 20)]
+    text = printed(evaluation)
+    assert re.search(r"vnir, swir\s+77\.9 %\s+[\d.]+ %\s+0\.666\s+95", text)
+    assert max(map(len, text.splitlines())) <= 80
+    page = Page(to_html(evaluation))
+    assert "Made from vnir, swir" in page.text
+    assert f"Made from {HOSTILE}" in page.text
+    assert "script" not in page.tags
 
 
 def test_table_shows_undefined_as_a_dash(legend):

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 from distributed import LocalCluster
-from small import bundle_of
+from small import bundle_of, with_manifest
 
 from m3amba_geo.bundle import save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
@@ -31,10 +31,11 @@ ROWS = 1300  # seven blocks
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A model, a scene, and the map that one process makes of it."""
+    """A model, a scene that lacks a modality, and the map that one process makes of it."""
     folder = tmp_path_factory.mktemp("inputs")
     model = folder / "m.m3amba"
-    save_bundle(model, bundle_of({"bands": 3}, patch=8))
+    bundle = bundle_of({"missing": 2, "bands": 3}, patch=8)
+    save_bundle(model, with_manifest(bundle, modality_dropout=0.1))
     noise = np.random.default_rng(0).normal(0, 1, (3, ROWS, 64)).astype(np.float32)
     scene = SceneConfig((ModalityConfig("bands", (write_raster(folder / "bands.tif", noise),)),))
     return model, scene, contents(make(model, scene, folder / "map.tif"))
@@ -67,7 +68,8 @@ def make(model, scene, out, emit=ignore, **options):
 
 
 def contents(out):
-    return [out.with_name(name).read_bytes() for name in ("map.tif", "sure.tif", "map.qml")]
+    names = ("map.tif", "map.modalities.tif", "sure.tif", "map.qml")
+    return [out.with_name(name).read_bytes() for name in names]
 
 
 def workers():

@@ -15,6 +15,7 @@ from m3amba_geo.errors import (
     BandMismatchError,
     CRSMissingError,
     FileMissingError,
+    ModalityMissingError,
     NoOverlapError,
     UsageError,
 )
@@ -246,6 +247,26 @@ def test_modalities_that_contradict_their_names_are_refused(place):
     crossed = [trained("height", "height"), trained("radar", "a", "b", "c", "d")]
     assert "height, radar" in refused(BandMismatchError, place.scene, crossed)
     assert "3 modalities" in refused(BandMismatchError, place.scene, [*crossed, trained("x", "x")])
+
+
+def test_a_missing_modality_is_invalid_everywhere_if_training_allowed_for_it(place):
+    before = [trained("radar", "a", "b", "c"), trained("height", "height")]
+    configured = SceneConfig((ModalityConfig("height", (place.height,)),))
+    said = []
+    with open_stack(configured, said.append, before, 0.1) as stack:
+        pixels, valid = stack.read(-2, 0, HEIGHT, WIDTH)
+        assert [p.shape for p in pixels] == [(3, HEIGHT, WIDTH), (1, HEIGHT, WIDTH)]
+        assert not pixels[0].any()
+        assert not valid[0].any()
+        assert valid[1].any()
+        assert stack.modalities[0].bands == before[0].bands
+        assert stack.grid.shape == (HEIGHT, WIDTH)
+    assert "without radar" in said[0].message
+    text = refused(ModalityMissingError, configured, before)
+    assert "radar" in text
+    unknown = SceneConfig((ModalityConfig("other", (place.height,)),))
+    with pytest.raises(BandMismatchError), open_stack(unknown, ignore, before, 0.1):
+        pass
 
 
 def test_bands_are_found_by_name_and_shown(place):

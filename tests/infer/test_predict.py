@@ -41,7 +41,7 @@ class Plain:
 
     def read(self, stack, *window):
         pixels, valid = stack.read(*window)
-        return [p * v for p, v in zip(pixels, valid, strict=True)], valid
+        return [p * v for p, v in zip(pixels, valid, strict=True)], stack.coverage.used(valid)
 
     def threads(self):
         return nullcontext()
@@ -74,14 +74,14 @@ def mapped(stack, predictor, region, stride=PATCH * 3 // 4):
     """Returns shares and validity of a region, and that rows come in order without gaps."""
     rows = list(map_rows(stack, predictor, stride, region))
     tops = [r.top for r in rows]
-    heights = [r.valid.shape[0] for r in rows]
+    heights = [r.used.shape[0] for r in rows]
     assert tops == [region.top, *(region.top + np.cumsum(heights)[:-1])]
     assert sum(heights) == region.shape[0]
     shares = np.concatenate([r.shares for r in rows], axis=1)
-    valid = np.concatenate([r.valid for r in rows])
+    used = np.concatenate([r.used for r in rows])
     assert shares.dtype == np.float32
-    assert shares.shape[1:] == valid.shape == region.shape
-    return shares, valid
+    assert shares.shape[1:] == used.shape == region.shape
+    return shares, used > 0
 
 
 def plainly(stack, stride):
@@ -92,8 +92,8 @@ def plainly(stack, stride):
     weights, predictor = blend_weights(PATCH).astype(float), Plain()
     for top in starts(height, PATCH, stride):
         for left in starts(width, PATCH, stride):
-            pixels, valid = predictor.read(stack, int(top), int(left), PATCH, PATCH)
-            if not np.logical_and.reduce(valid).any():
+            pixels, used = predictor.read(stack, int(top), int(left), PATCH, PATCH)
+            if not used.any():
                 continue
             share = predictor.shares([p[None] for p in pixels])[0]
             sums[:, top : top + PATCH, left : left + PATCH] += share * weights
@@ -145,6 +145,21 @@ def test_windows_without_a_valid_pixel_are_not_predicted():
     assert predictor.windows == 1
     assert np.array_equal(valid, ~hole)
     assert np.isfinite(shares).all()
+
+
+def test_what_pixels_are_made_from_comes_with_them_and_one_modality_may_be_enough():
+    shape = (40, 50)
+    rng = np.random.default_rng(0)
+    holes = {n: rng.random(shape) < 0.3 for n in range(2)}
+    holes[0][:PATCH, :PATCH] = holes[1][:PATCH, :PATCH] = True
+    stack = stack_of(
+        rng.normal(0, 1, (2, *shape)), rng.normal(0, 1, (1, *shape)), invalid=holes, dropout=0.1
+    )
+    rows = list(map_rows(stack, Plain(), 6, whole(stack)))
+    used = np.concatenate([r.used for r in rows])
+    assert np.array_equal(used, np.where(holes[0] & holes[1], 0, 1 + holes[0] + 2 * holes[1]))
+    shares = np.concatenate([r.shares for r in rows], axis=1)
+    assert np.allclose(shares[:, used > 0], plainly(stack, 6)[:, used > 0], atol=1e-6)
 
 
 def model(batch=None, **settings):

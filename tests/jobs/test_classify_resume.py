@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import bundle_of
+from small import bundle_of, with_manifest
 
 from m3amba_geo.bundle import save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
@@ -40,16 +40,24 @@ def _small_blocks(monkeypatch):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.m3amba"
-    save_bundle(path, bundle_of({"a": 2}, patch=PATCH))
+    save_bundle(path, model_of())
     return path
+
+
+def model_of(**options):
+    """Does with fewer modalities, so that what pixels are made from is an output, too."""
+    bundle = bundle_of({"a": 2, "b": 1}, patch=PATCH, **options)
+    return with_manifest(bundle, modality_dropout=0.1)
 
 
 @pytest.fixture
 def scene(tmp_path):
     bands = np.random.default_rng(0).normal(0, 1, (2, *SHAPE)).astype(np.float32)
-    bands[0, 20:30, 10:20] = np.nan
-    path = write_raster(tmp_path / "a.tif", bands)
-    return SceneConfig((ModalityConfig("a", (path,)),))
+    other = bands[:1] + 1
+    bands[0, 20:30, 10:25] = np.nan
+    other[0, 20:30, 15:30] = np.nan  # 100 pixels lack both
+    files = (write_raster(tmp_path / f"{m}.tif", b) for m, b in (("a", bands), ("b", other)))
+    return SceneConfig(tuple(ModalityConfig(f.stem, (f,)) for f in files))
 
 
 @pytest.fixture
@@ -164,7 +172,7 @@ def touch(scene, model):
 
 def another_model(scene, model):
     path = scene.modalities[0].files[0].with_name("other.m3amba")
-    save_bundle(path, bundle_of({"a": 2}, patch=PATCH, seed=1))
+    save_bundle(path, model_of(seed=1))
     return scene, path, {}
 
 

@@ -21,7 +21,7 @@ from m3amba_geo.errors import (
     OutputFolderError,
     TrainOverlapError,
 )
-from m3amba_geo.events import Artifact, Metric, Started, ignore
+from m3amba_geo.events import Artifact, Metric, Started, Warned, ignore
 from m3amba_geo.jobs import classify, evaluate
 from m3amba_geo.jobs.sidecar import sidecar_path
 from tests.conftest import CRS, HEIGHT, NAMES, TRANSFORM, WIDTH, write_raster
@@ -257,3 +257,33 @@ def test_a_model_of_another_place_leaves_nothing_out(tmp_path):
     found = evaluate.run(path, config, ignore)
     assert (found.training, found.accuracy.overall) == (0, 1)
     assert found.accuracy.legend == legend_of(1, 2, 3)
+
+
+def test_each_subset_of_the_modalities_is_scored_by_itself(trained, labels, tmp_path):
+    path, codes = spoilt(trained, tmp_path)
+    made_from = np.where(codes == 0, 0, 1 + np.indices(codes.shape)[1] % 3).astype(np.uint8)
+    marks = write_raster(tmp_path / "map.modalities.tif", made_from[None], nodata=0)
+    names = {1: "optical, height", 2: "height", 3: "optical"}
+    with rasterio.open(marks, "r+") as file:
+        file.update_tags(1, **{f"CLASS_{code}": name for code, name in names.items()})
+    config = EvaluateConfig(labels, report=tmp_path / "a.json", html=tmp_path / "a.html")
+    found = evaluate.run(path, config, ignore)
+    truth = polygons(labels)
+    assert list(found.subsets) == list(names.values())
+    for code, name in names.items():
+        here = (truth > 0) & ~used(trained) & (made_from == code)
+        assert found.subsets[name].pixels == here.sum() > 0
+        assert found.subsets[name].overall == pytest.approx((truth == codes)[here].mean())
+    assert sum(s.matrix for s in found.subsets.values()).tolist() == found.accuracy.matrix.tolist()
+    report = json.loads(config.report.read_text())
+    assert [subset["modalities"] for subset in report["subsets"]] == list(names.values())
+    assert "Made from height" in config.html.read_text()
+
+
+def test_without_the_raster_of_modalities_their_subsets_stay_unknown(trained, labels, tmp_path):
+    path, _ = spoilt(trained, tmp_path)
+    events = []
+    assert evaluate.run(path, EvaluateConfig(labels), events.append).subsets == {}
+    assert "modalities-unknown" in {e.code for e in events if isinstance(e, Warned)}
+    besides = evaluate.run(trained.map, EvaluateConfig(labels, model=trained.model), ignore)
+    assert list(besides.subsets) == ["optical, height"]

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 from shapely.geometry import box
-from small import bundle_of
+from small import bundle_of, with_manifest
 
 from m3amba_geo.bundle import save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, MosaicConfig
@@ -146,6 +146,27 @@ def test_the_hole_of_an_upper_scene_shows_the_lower_one(model, scenes):
         assert not tile.read(1)[5:15, :10].any()
     with rasterio.open(results.vrt) as whole:
         assert whole.read(1)[15:25, 30:40].all()
+
+
+def test_a_scene_may_lack_a_modality_and_the_mosaic_shows_what_it_is_made_from(tmp_path, scenes):
+    model = tmp_path / "fewer.m3amba"
+    bundle = bundle_of({"optical": 2, "dem": 1}, patch=8)
+    save_bundle(model, with_manifest(bundle, modality_dropout=0.1))
+    index = geopackage(scenes, dem=["data/west_dem.tif", None])
+    events = []
+    results = run(model, index, events.append)
+    with rasterio.open(results.vrt) as whole:
+        assert np.array_equal(whole.read(1), pasted(results, whole.width, whole.height))
+    marks = results.vrt.with_name(read_sidecar(results.vrt).modalities)
+    with rasterio.open(marks) as file:
+        used = file.read(1)
+        assert file.descriptions == ("modalities",)
+    assert (used[:10] <= 1).all()  # of the western scene alone
+    assert (used[30:, 60:] == 3).all()  # of the eastern one: optical
+    assert any(isinstance(e, Warned) and e.code == "modalities-incomplete" for e in events)
+    save_bundle(tmp_path / "all.m3amba", bundle)
+    with pytest.raises(DataError, match="names no file in 'dem'"):
+        run(tmp_path / "all.m3amba", index, out="other")
 
 
 def test_the_folder_can_be_moved(model, scenes):

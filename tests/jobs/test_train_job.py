@@ -265,7 +265,7 @@ def test_invalid_pixels_neither_train_nor_count(place, tmp_path):
     bands[2, :, :50] = np.nan
     write_raster(place.optical, bands)
     events = []
-    results = train.run([place.scene], brief(tmp_path), events.append)
+    results = train.run([place.scene], brief(tmp_path, modality_dropout=0.0), events.append)
     bundle = load_bundle(results.model)
     assert not used_by(bundle.areas[0])[:, :50].any()
     assert results.classes == ("meadow", "water")

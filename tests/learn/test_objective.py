@@ -1,5 +1,7 @@
 """The objective against its formula written out by hand (network.md, section 6)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,48 +20,52 @@ def heads(seed=0, count=2):
     return logits, fused
 
 
-def ground(seed=0, labelled=0.4, valid=0.8, taught=0.5):
+def ground(seed=0, labelled=0.4, valid=0.8, taught=0.5, count=2, missing=0.0):
     rng = np.random.default_rng(seed)
     there = rng.random(SHAPE) < valid
     known = there & (rng.random(SHAPE) < labelled)
     classes = np.where(known, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
     sure = there & ~known & (rng.random(SHAPE) < taught)
     guesses = np.where(sure, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
-    return Batch([], [], [], *map(torch.from_numpy, (classes, there, guesses)))
+    of_each = there & (rng.random((count, *SHAPE)) >= missing)
+    return Batch([], [], [], *map(torch.from_numpy, (classes, there, of_each, guesses)))
 
 
 def by_hand(logits, fused, batch, weights, supervised, unsupervised, self_training):
     """Pixel after pixel, in float64."""
     valid, weights = batch.valid.numpy(), weights.numpy().astype(float)
+    places = [*batch.there.numpy(), valid]
     by_labels = (batch.classes.numpy(), weights, supervised)
     by_teacher = (batch.taught.numpy(), np.ones(CLASSES), self_training)
     heads = [x.numpy().astype(float) for x in (*logits, fused)]
     total = 0.0
-    for head in heads:
+    for head, there in zip(heads, places, strict=True):
         for classes, weight, factor in (by_labels, by_teacher):
             known = classes != UNLABELLED
             entropy = 0.0
-            for b, y, x in zip(*np.nonzero(known), strict=True):
+            for b, y, x in zip(*np.nonzero(known & there), strict=True):
                 scores = head[b, :, y, x]
                 truth = classes[b, y, x]
                 entropy -= weight[truth] * (scores[truth] - np.log(np.exp(scores).sum()))
             total += factor * entropy / known.sum()
-    for head in heads[:-1]:
+    for head, there in zip(heads[:-1], places[:-1], strict=True):
         distance = 0.0
-        for b, y, x in zip(*np.nonzero(valid), strict=True):
+        for b, y, x in zip(*np.nonzero(there), strict=True):
             one, other = head[b, :, y, x], heads[-1][b, :, y, x]
             distance += 1 - one @ other / np.sqrt((one @ one) * (other @ other))
         total += unsupervised * distance / valid.sum()
     return total
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.5])
 @pytest.mark.parametrize("modalities", [1, 2, 3])
 @pytest.mark.parametrize(
     "lambdas", [(1.0, 0.1, 0.5), (0.5, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 1.0)]
 )
-def test_it_is_the_formula(modalities, lambdas):
+def test_it_is_the_formula(modalities, lambdas, missing):
     logits, fused = heads(count=modalities)
-    batch, weights = ground(), torch.tensor([0.5, 1.0, 3.0])
+    batch = ground(count=modalities, missing=missing)
+    weights = torch.tensor([0.5, 1.0, 3.0])
     loss = Objective(weights, *lambdas)(logits, fused, batch)
     assert loss.item() == pytest.approx(by_hand(logits, fused, batch, weights, *lambdas), rel=1e-5)
 
@@ -81,16 +87,30 @@ def test_each_term_has_its_pixels_and_invalid_ones_have_none():
     assert not reached(1.0, 1.0, 1.0)[~batch.valid].any()
 
 
+def test_the_head_of_a_missing_modality_is_asked_nothing_and_draws_nothing():
+    logits, fused = heads()
+    leaves = [x.requires_grad_() for x in (*logits, fused)]
+    batch = ground()
+    alone = replace(batch, there=torch.stack([batch.valid, torch.zeros_like(batch.valid)]))
+    objective = Objective(torch.ones(CLASSES), 1.0, 0.5, 0.5)
+    found = torch.autograd.grad(objective(logits, fused, alone), leaves)
+    assert not found[1].any()
+    without = replace(batch, there=batch.valid[None])
+    expected = torch.autograd.grad(objective(logits[:1], fused, without), [leaves[0], fused])
+    torch.testing.assert_close([found[0], found[2]], list(expected))
+
+
 def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
     logits, fused = heads()
     batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5, 0.7)
     batch.classes[0, 1:] = UNLABELLED
-    batch.valid[1, 2:] = False
+    batch.valid[1, 2:] = batch.there[:, 1, 2:] = False
     batch.classes[1, 2:] = batch.taught[1, 1:] = UNLABELLED
 
     def part(n, counts):
-        labels = (batch.classes, batch.valid, batch.taught)
-        own = Batch([], [], [], *(x[n : n + 1] for x in labels))
+        labels = (batch.classes, batch.valid, *batch.there, batch.taught)
+        classes, valid, *there, taught = (x[n : n + 1] for x in labels)
+        own = Batch([], [], [], classes, valid, torch.stack(there), taught)
         return objective([x[n : n + 1] for x in logits], fused[n : n + 1], own, counts).item()
 
     assert batch.counts().tolist() == [

@@ -1,5 +1,7 @@
 """Patches: in the right place, labels and pixels together, random by seed and step alone."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from m3amba_geo.learn.patches import (
     Patches,
     _around,
     disturb,
-    silence_modality,
+    silence,
 )
 
 CALM = {"noise": 0.0, "band_dropout": 0.0, "modality_dropout": 0.0}
@@ -270,20 +272,43 @@ def test_noise_is_of_the_strength_asked_for():
     assert within.min() < 0.05
 
 
-def test_one_modality_at_most_is_silenced_and_never_the_only_one():
+@pytest.mark.parametrize("count", [2, 3])
+def test_any_modalities_are_silenced_but_never_all(count):
     rng = np.random.default_rng(0)
-    patches = [np.full((c, 4, 4), float(c), np.float32) for c in (2, 1, 3)]
-    silenced = np.zeros(3)
-    for _ in range(300):
-        found = silence_modality(patches, rng, 0.5)
-        quiet = [not p.any() for p in found]
-        assert sum(quiet) <= 1
-        silenced += quiet
-    assert silenced.sum() / 300 == pytest.approx(0.5, abs=0.08)
-    assert (silenced > 20).all()
-    assert all(p.all() for p in patches)  # those given are left alone
-    assert silence_modality(patches[:1], rng, 0.99)[0].all()
-    assert all(p.all() for p in silence_modality(patches, rng, 0.0))
+    valid = [rng.random((4, 4)) < 0.9 for _ in range(count)]
+    seen = Counter()
+    for _ in range(600):
+        found = silence(valid, rng, 0.5)
+        loud = tuple(bool(v.any()) for v in found)
+        for own, before, kept in zip(found, valid, loud, strict=True):
+            assert np.array_equal(own, before & kept)
+        seen[loud] += 1
+    assert seen[(True,) * count] / 600 == pytest.approx(0.5, abs=0.06)
+    others = {loud: n for loud, n in seen.items() if not all(loud)}
+    assert len(others) == 2**count - 2
+    assert not seen[(False,) * count]
+    assert max(others.values()) < 1.6 * min(others.values())
+    assert silence(valid, rng, 0.0) is valid
+
+
+def test_what_is_silenced_is_missing_and_pixels_without_anything_do_not_count():
+    shape = (24, 24)
+    rng = np.random.default_rng(0)
+    holes = [rng.random(shape) < 0.4 for _ in range(2)]
+    data = np.full((2, *shape), 3.0), np.full((1, *shape), 5.0)
+    stack = stack_of(*data, invalid=dict(enumerate(holes)), dropout=0.5)
+    scene = scene_of(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
+    patches = Patches([scene], as_they_are(2, 1), 8)
+    config = TrainConfig(noise=0, band_dropout=0, modality_dropout=0.5, batch=4)
+    silenced = Counter()
+    for batch in epoch(patches, config):
+        there = torch.stack([(patch != 0).all(dim=1) for patch in batch.patches])
+        assert torch.equal(batch.there, there)
+        assert torch.equal(batch.valid, there.any(0))
+        assert torch.equal(batch.classes != UNLABELLED, batch.valid)
+        silenced.update(map(tuple, (~there.flatten(2).any(2)).T.tolist()))
+        assert all(clean.flatten(1).any(1).all() for clean in batch.clean)  # the teacher's
+    assert set(silenced) == {(False, False), (True, False), (False, True)}
 
 
 @pytest.mark.parametrize("shape", [(50, 70), (6, 40), (8, 8), (1, 30)])

@@ -78,7 +78,7 @@ def processing(tmp_path_factory):
 def model_file():
     """Writes a model file with a manifest and no weights, as far as the plugin reads it."""
 
-    def write(path, modalities, classes=("forest", "water"), model_format=1):
+    def write(path, modalities, classes=("forest", "water"), model_format=1, dropout=0.0):
         manifest = {
             "format": model_format,
             "modalities": [
@@ -86,6 +86,7 @@ def model_file():
                 for name, count in modalities
             ],
             "legend": [{"code": n, "name": name} for n, name in enumerate(classes, 1)],
+            "modality_dropout": dropout,
         }
         header = json.dumps({"__metadata__": {"m3amba": json.dumps(manifest)}}).encode()
         path.write_bytes(struct.pack("<Q", len(header)) + header)

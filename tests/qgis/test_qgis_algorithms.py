@@ -263,12 +263,14 @@ def test_classifying_is_handed_over(run, scene, mapping, tmp_path):
     ]  # fmt: skip
     assert told.results == {"MAP": mapping["MAP"]}
     assert "height (1 bands) stands for height (1 bands) of the model." in told.told
-    wanted = {name: str(tmp_path / f"{name} ü.tif") for name in ("CONFIDENCE", "PROBABILITIES")}
+    others = ("CONFIDENCE", "PROBABILITIES", "MODALITIES_USED")
+    wanted = {name: str(tmp_path / f"{name} ü.tif") for name in others}
     told = run("classify", {**mapping, **wanted, "STRIDE": 8, "MASK": str(scene.height)})
     assert told.arguments()[3:] == [
         "--mask", str(scene.height), "--resampling", "bilinear", "--stride", "8",
         "--device", "auto", "--out", mapping["MAP"], "--overwrite",
         "--confidence", wanted["CONFIDENCE"], "--probabilities", wanted["PROBABILITIES"],
+        "--modalities-used", wanted["MODALITIES_USED"],
     ]  # fmt: skip
     assert told.results == {"MAP": mapping["MAP"], **wanted}
 
@@ -300,6 +302,14 @@ def test_bands_are_compared_with_the_model(run, mapping, model_file, modalities,
     told = run("classify", mapping)
     assert said in told.failure
     assert not told.fractions
+
+
+def test_a_model_may_do_with_fewer_modalities_of_its_names(run, mapping, model_file):
+    model_file(Path(mapping["MODEL"]), [("optical", 4), ("height", 1)], dropout=0.1)
+    told = run("classify", mapping)
+    assert "height (1 bands) stands for height (1 bands) of the model." in told.told
+    model_file(Path(mapping["MODEL"]), [("optical", 4), ("other", 1)], dropout=0.1)
+    assert "The model takes optical (4 bands)" in run("classify", mapping).failure
 
 
 def test_groups_that_would_fit_are_named(run, mapping, model_file, scene):
