@@ -47,10 +47,13 @@ class Neighbourhood:
         """
         means = means_around(scaled, valid, self.side)
         bands = means.reshape(len(means), -1)
-        matrix = self.matrix.astype(np.float32)
         offset = (self.matrix @ self.center).astype(np.float32)
-        found: Pixels = np.clip(matrix @ bands - offset[:, None], -_LIMIT, _LIMIT)
-        return found.reshape(means.shape) * valid
+        found: Pixels = self.matrix.astype(np.float32) @ bands
+        found -= offset[:, None]
+        np.clip(found, -_LIMIT, _LIMIT, out=found)
+        found = found.reshape(means.shape)
+        found *= valid
+        return found
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ class BandStatistics:
 
     def scale(self, pixels: Pixels, valid: Mask) -> Pixels:
         """Returns `(C, h, w)` in standard deviations from the mean; 0 where invalid."""
-        scaled = (pixels - self.mean[:, None, None]) / self.deviation[:, None, None]
+        scaled = pixels - self.mean.astype(np.float32)[:, None, None]
+        scaled /= self.deviation.astype(np.float32)[:, None, None]
         np.clip(scaled, -_LIMIT, _LIMIT, out=scaled)
-        return (scaled * valid).astype(np.float32)
+        scaled *= valid
+        return scaled
 
 
 def scene_statistics(stacks: Sequence[Stack], chosen: Sequence[Positions]) -> list[BandStatistics]:

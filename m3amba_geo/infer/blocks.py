@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from m3amba_geo.files import whole
 from m3amba_geo.geo.maps import Layer
-from m3amba_geo.infer.predict import Region
+from m3amba_geo.infer.region import Region
 
 RowRecords = NDArray[np.void]
 """`(h,)` rows of a map: a field for each output, `(bands, W)`."""

@@ -27,7 +27,7 @@ from m3amba_geo.infer.blocks import (
     read_block,
     write_block,
 )
-from m3amba_geo.infer.predict import Region
+from m3amba_geo.infer.region import Region
 
 Identity = Mapping[str, str]
 """All that the pixels depend on, by names that mean something to people."""

@@ -8,49 +8,20 @@ Letters: P patch side, Q classes, W width of the region, h rows handed on.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
-from m3amba_geo.errors import NoOverlapError, OutOfMemoryError
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.coverage import Used
-from m3amba_geo.geo.features import Features, read_features
-from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import blend_weights, starts
-from m3amba_geo.model.device import autocast
-from m3amba_geo.model.guided import GuidedM3amba
+from m3amba_geo.infer.predictor import Predictor, Shares, dropping, joined
+from m3amba_geo.infer.region import Region
 
-Shares = NDArray[np.float32]
-
-CPU_BATCH, GPU_BATCH = 16, 64
-# Windows that one thread of a CPU computes by itself. Small layers gain more from that than from
-# sharing out every operation, and what is computed together does not depend on how many there are.
-CPU_SHARE = 2
 _AHEAD = 2  # batches: one is read and one is computed or waits, while the sums take in another
-# Places of the windows that precision is judged by, as shares of the raster's height and width.
-_PROBES = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
-
-
-@dataclass(frozen=True)
-class Region:
-    """Part of a grid: pixels from `top`, `left` (inclusive) to `bottom`, `right` (exclusive)."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.bottom - self.top, self.right - self.left
 
 
 @dataclass(frozen=True)
@@ -66,116 +37,6 @@ class Rows:
     top: int
     shares: Shares
     used: Used
-
-
-class Predictor:
-    """A model ready to predict patches on its device."""
-
-    def __init__(
-        self,
-        model: GuidedM3amba,
-        features: Sequence[Features],
-        device: torch.device,
-        batch: int | None = None,
-        precision: torch.dtype = torch.float32,
-    ) -> None:
-        self.model = model.to(device).eval()
-        self.features = features
-        self.device = device
-        self.precision = precision
-        self.patch = model.network.config.patch
-        self.classes = model.network.config.classes
-        on_cpu = device.type == "cpu"
-        self.batch = batch or (CPU_BATCH if on_cpu else GPU_BATCH)
-        self.together = CPU_SHARE if on_cpu else self.batch  # windows computed at once
-        self._threads = torch.get_num_threads() if on_cpu else 1
-
-    @contextmanager
-    def threads(self) -> Iterator[Executor]:
-        """Yields the threads for `start`; in the end they drop what has not begun."""
-        pool = ThreadPoolExecutor(
-            self._threads, "predict", initializer=torch.set_num_threads, initargs=(1,)
-        )
-        with _dropping(pool):
-            yield pool
-
-    def start(
-        self, threads: Executor, patches: Sequence[NDArray[np.float32]]
-    ) -> list[Future[Shares]]:
-        """For each modality `(B, C_n, P, P)` returns what becomes `(b, Q, P, P)` probabilities.
-
-        Where the device runs out of memory less is computed at once, from then on.
-
-        Raises:
-            OutOfMemoryError: By the futures: a single patch is too large for the device.
-        """
-        firsts = range(0, len(patches[0]), self.together)
-        parts = [[p[n : n + self.together] for p in patches] for n in firsts]
-        return [threads.submit(self._fitting, part) for part in parts]
-
-    def shares(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
-        """For each modality `(B, C_n, P, P)` returns probabilities `(B, Q, P, P)`."""
-        with self.threads() as threads:
-            return joined(self.start(threads, patches))
-
-    def _fitting(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
-        count, done, parts = len(patches[0]), 0, []
-        while done < count:
-            try:
-                parts.append(self._part([p[done : done + self.together] for p in patches]))
-                done += len(parts[-1])
-            except torch.OutOfMemoryError as error:
-                if self.together == 1:
-                    raise OutOfMemoryError(
-                        f"One patch of {self.patch} pixels does not fit the memory of "
-                        f"{self.device}.",
-                        "Use --device cpu, or a smaller model.",
-                    ) from error
-                self.together = max(1, self.together // 2)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    @torch.inference_mode()
-    def _part(self, patches: Sequence[NDArray[np.float32]]) -> Shares:
-        tensors = [torch.from_numpy(patch).to(self.device) for patch in patches]
-        with autocast(self.device, self.precision):
-            _, fused = self.model(tensors)
-        shares: Shares = fused.float().softmax(dim=1).cpu().numpy()
-        return shares
-
-    def read(
-        self, stack: Stack, top: int, left: int, height: int, width: int
-    ) -> tuple[list[Pixels], Used]:
-        """Returns a window of the rasters as the network wants it, and what is there of it."""
-        pixels, valid = read_features(stack, self.features, top, left, height, width)
-        return pixels, stack.coverage.used(valid)
-
-
-def joined(parts: Sequence[Future[Shares]]) -> Shares:
-    """Returns `(B, Q, P, P)` of what `Predictor.start` has started, once it is there."""
-    return np.concatenate([part.result() for part in parts])
-
-
-def agreement(stack: Stack, predictor: Predictor) -> float:
-    """Returns the share of valid pixels whose class is the same in float32, from a few windows.
-
-    The windows lie spread over the raster, wherever the map is wanted, so that two parts of one
-    map are made in one precision. Without a valid pixel under them the share is 0.
-    """
-    patch, reduced = predictor.patch, predictor.precision
-    height, width = stack.grid.shape
-    same: list[Mask] = []
-    for down, right in _PROBES:
-        top, left = (max(0, int(f * (s - patch))) for f, s in ((down, height), (right, width)))
-        pixels, used = predictor.read(stack, top, left, patch, patch)
-        patches = [modality[None] for modality in pixels]
-        classes = []
-        for precision in (reduced, torch.float32):
-            predictor.precision = precision
-            classes.append(predictor.shares(patches)[0].argmax(axis=0))
-        same.append((classes[0] == classes[1])[used > 0])
-    predictor.precision = reduced
-    tried = np.concatenate(same)
-    return float(tried.mean()) if tried.size else 0.0
 
 
 def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) -> Iterator[Rows]:
@@ -199,7 +60,7 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
     batches = [lefts[n : n + predictor.batch] for n in range(0, len(lefts), predictor.batch)]
     sums = _Sums(predictor.classes, patch, region, int(tops[0]))
     reader = ThreadPoolExecutor(1, "read")  # one thread: GDAL's files are not to be shared
-    with predictor.threads() as threads, _dropping(reader):
+    with predictor.threads() as threads, dropping(reader):
 
         def begin(top: int, lefts: NDArray[np.int64]) -> _Begun:
             return _begin(predictor, threads, stack, top, lefts)
@@ -211,15 +72,6 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
             finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
             if finished > region.top:
                 yield sums.pop(finished)
-
-
-@contextmanager
-def _dropping(pool: ThreadPoolExecutor) -> Iterator[None]:
-    """Shuts a pool down in the end; what has not begun by then is not wanted any more."""
-    try:
-        yield
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _ahead(items: Iterator[Future["_Begun"]]) -> Iterator[Future["_Begun"]]:
@@ -321,29 +173,3 @@ class _Sums:
             array[..., :kept, :] = array[..., gone:, :]
             array[..., kept:, :] = 0
         self._top = top
-
-
-def region_of(grid: GeoBox, bounds: tuple[float, float, float, float] | None) -> Region:
-    """Returns the pixels of a grid within `(left, bottom, right, top)` in its CRS.
-
-    Raises:
-        NoOverlapError: The bounds lie outside the grid.
-    """
-    height, width = grid.shape
-    if bounds is None:
-        return Region(0, 0, height, width)
-    left, bottom, right, top = bounds
-    corners = [grid.wld2pix(x, y) for x in (left, right) for y in (bottom, top)]
-    columns, rows = zip(*corners, strict=True)
-    region = Region(
-        max(0, round(min(rows))),
-        max(0, round(min(columns))),
-        min(height, round(max(rows))),
-        min(width, round(max(columns))),
-    )
-    if region.bottom <= region.top or region.right <= region.left:
-        raise NoOverlapError(
-            f"The bounds {bounds} do not meet the raster.",
-            "Give left, bottom, right, top in the CRS of the reference raster.",
-        )
-    return region

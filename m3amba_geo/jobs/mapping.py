@@ -15,7 +15,7 @@ from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, open_map
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal
-from m3amba_geo.infer.predict import Region
+from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs.mapper import Mapper
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from m3amba_geo.errors import DiskFullError, UsageError
 from m3amba_geo.geo.maps import Layer
 from m3amba_geo.infer.journal import Journal
-from m3amba_geo.infer.predict import Predictor, Region
+from m3amba_geo.infer.predictor import Predictor
+from m3amba_geo.infer.region import Region
 
 _TILE_ROWS = 256  # rows that a writer may hold back
 _SHRINKS = 50  # Deflate shrinks maps five- to fiftyfold: below a fiftieth it can't end well

@@ -21,7 +21,7 @@ from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import reach
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal, unlike
-from m3amba_geo.infer.predict import Region
+from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs.mapper import Mapper, open_mapper, raster_cache
 
 

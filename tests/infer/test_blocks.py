@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from m3amba_geo.geo.maps import Layer
 from m3amba_geo.geo.windows import starts
 from m3amba_geo.infer.blocks import blocks_of, file_bytes, read_block, row_type, write_block
-from m3amba_geo.infer.predict import Region
+from m3amba_geo.infer.region import Region
 
 LAYERS = {
     "map": Layer("map.tif", "uint16", 0, ("class",)),
