@@ -1,5 +1,6 @@
 """Labels land on the right pixels, whatever file, CRS or geometry they come in."""
 
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -524,6 +525,23 @@ def test_batches_say_what_the_whole_file_says(tmp_path: Path, monkeypatch, suffi
     assert same_labels(whole, parts)
     assert said == said_of_parts
     assert whole.legend == parts.legend
+
+
+def test_of_points_only_their_pixels_outlive_a_batch(tmp_path: Path, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    places = np.stack(at(GRID, *rng.uniform((0, 0), (80, 60), (40_000, 2)).T), axis=1)
+    kinds = rng.integers(1, 9, 40_000)
+    path = write(tmp_path / "a.gpkg", shapely.points(places), kind=kinds)
+
+    def peak(batch: int) -> int:
+        monkeypatch.setattr(vector, "_BATCH", batch)
+        tracemalloc.start()
+        read(path, field="kind")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(2_000) < 0.6 * peak(1 << 18)
 
 
 def test_a_field_is_chosen_by_the_whole_file(tmp_path: Path, monkeypatch) -> None:

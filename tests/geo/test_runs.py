@@ -74,5 +74,6 @@ def test_a_mask_takes_as_much_memory_as_it_has_runs():
     tracemalloc.start()
     everything = Runs(np.array([0, size]))
     assert from_text(to_text(everything, (1, size)), (1, size)).count == size
+    assert unpack(pack(everything, (1, size)), (1, size)).count == size
     assert tracemalloc.get_traced_memory()[1] < size
     tracemalloc.stop()
