@@ -250,9 +250,9 @@ class ClassifyConfig:
         mask: Raster on the same grid; 0 and nodata are left out of the map.
         stride: Pixels between windows; smaller is smoother and slower.
         batch: Windows a step; None chooses for the device.
-        memory: Working memory for pixels in MiB: an eighth of it caches blocks of the rasters, and
-            rows too wide for it are refused before work begins. None takes a quarter of what is
-            free, from 512 to 4,096.
+        memory: Working memory for pixels in MiB: an eighth of it, at most, caches blocks of the
+            rasters, and rows too wide for it are refused before work begins. None takes a quarter
+            of what is free, from 512 to 4,096.
         guide_weights: Local file of the image encoder that the model was trained with.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
         workers: Processes of this machine that share the blocks and its threads; None makes them in

@@ -64,6 +64,11 @@ class Stack:
         self.modalities = tuple(modalities)
         self.coverage = Coverage.of([modality.name for modality in modalities], dropout)
 
+    def strip_bytes(self, rows: int) -> int:
+        """Returns the size of the blocks of its files that so many rows lie in."""
+        rasters = [raster for modality in self.modalities for raster in modality.rasters]
+        return sum(raster.strip_bytes(rows) for raster in rasters)
+
     def read(self, top: int, left: int, height: int, width: int) -> tuple[list[Pixels], list[Mask]]:
         """Returns pixels `(C_n, h, w)` and validity `(h, w)` of each modality.
 

@@ -120,6 +120,15 @@ class Raster:
         pixels[~valid] = 0
         return pixels, valid
 
+    def strip_bytes(self, rows: int) -> int:
+        """Returns the size of the blocks of the file that so many rows of its grid lie in."""
+        height, width = self._file.shape
+        finer = max(1.0, height / self._warps[0][0].height) if self._warps else 1.0
+        tall = self._file.block_shapes[0][0]
+        blocks = math.ceil(rows * finer / tall) + 1  # rows may begin within one
+        pixel = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
+        return int(blocks * tall * width * pixel)
+
     def sample(self) -> str:
         """Returns a name for the content where it is no file here: SHA-256 of header and pixels.
 

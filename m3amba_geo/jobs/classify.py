@@ -21,7 +21,7 @@ from m3amba_geo.geo.maps import Layer, drop_stale, names_path, style, style_path
 from m3amba_geo.infer.blocks import blocks_of
 from m3amba_geo.infer.journal import Journal, open_journal, work_folder
 from m3amba_geo.infer.region import Region
-from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper, raster_cache
+from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper
 from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together, tell_incomplete
 from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.jobs.room import check_disk, check_memory
@@ -87,7 +87,7 @@ def make_map(
     folder = work_folder(config.out)
     for layer in layers.values():  # where a run was killed, its journal knows whose the outputs are
         check_output(layer.path, overwrite=config.overwrite or folder.exists())
-    with raster_cache(config), locked(*_paths(layers)), ExitStack() as handles:
+    with locked(*_paths(layers)), ExitStack() as handles:
         names = [names_path(layer.path) for layer in layers.values() if layer.legend]
         drop_scratches(*_paths(layers), *names, *others)
         mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))

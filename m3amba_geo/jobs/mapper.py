@@ -33,7 +33,8 @@ from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
 
 # GDAL would keep a twentieth of the machine's memory full of blocks that are not needed again.
-_CACHE_SHARE = 8
+_CACHE_SHARE = 8  # of the working memory, at most
+_LEAST_CACHE = 64 * 2**20  # bytes
 _RESOLUTION_TOLERANCE = 0.1
 _AGREEMENT = 0.995  # share of equal classes below which bf16 is given up
 
@@ -125,6 +126,7 @@ def open_mapper(
         stack = handles.enter_context(
             open_stack(scene, emit, known.modalities, known.modality_dropout)
         )
+        handles.enter_context(_raster_cache(stack, predictor, working_memory(config.memory)))
         _compare_resolution(stack, bundle, emit)
         _settle_precision(stack, predictor, emit)
         region = region_of(stack.grid, config.bounds)
@@ -176,9 +178,11 @@ def layers_of(config: ClassifyConfig, known: Manifest) -> dict[str, Layer]:
     return layers
 
 
-def raster_cache(config: ClassifyConfig) -> Env:
-    """Returns the context in which GDAL keeps to its share of the working memory."""
-    return Env(GDAL_CACHEMAX=working_memory(config.memory) * 2**20 // _CACHE_SHARE)
+def _raster_cache(stack: Stack, predictor: Predictor, memory: int) -> Env:
+    """Returns the context in which GDAL keeps the blocks under one row of windows, not more."""
+    margin = max(features.reach for features in predictor.features)
+    wanted = max(stack.strip_bytes(predictor.patch + 2 * margin), _LEAST_CACHE)
+    return Env(GDAL_CACHEMAX=min(wanted, memory * 2**20 // _CACHE_SHARE))
 
 
 def _model(bundle: Bundle, config: ClassifyConfig, emit: Listener) -> GuidedM3amba:

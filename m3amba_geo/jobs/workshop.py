@@ -22,7 +22,7 @@ from m3amba_geo.geo.access import reach
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal, unlike
 from m3amba_geo.infer.region import Region
-from m3amba_geo.jobs.mapper import Mapper, open_mapper, raster_cache
+from m3amba_geo.jobs.mapper import Mapper, open_mapper
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,6 @@ class Workshop(WorkerPlugin):
         bundle, digest = load_bundle(order.model), checksum(order.model)
         with ExitStack() as handles:
             handles.enter_context(reach(network=order.network))
-            handles.enter_context(raster_cache(order.config))
             mapper = handles.enter_context(
                 open_mapper(bundle, digest, order.scene, order.config, self._threads, ignore)
             )

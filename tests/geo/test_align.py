@@ -295,3 +295,18 @@ def test_transparency_is_told(tmp_path):
 def test_crs_of_the_grid(place):
     with open_stack(place.scene, ignore) as stack:
         assert stack.grid.crs == CRS
+
+
+def test_strips_count_the_blocks_that_rows_lie_in(tmp_path):
+    tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    fine = write_raster(tmp_path / "fine.tif", np.ones((2, 200, 200), np.uint8), **tiled)
+    pixels = np.ones((1, 50, 50), np.float32)
+    coarse = write_raster(
+        tmp_path / "coarse.tif", pixels, transform=TRANSFORM * Affine.scale(4), blockysize=10
+    )
+    with open_stack(scene(fine, coarse), ignore) as stack:
+        # They may begin within a block.
+        assert stack.strip_bytes(64) == 2 * 64 * 200 * 2 + 8 * 10 * 50 * 4
+        assert stack.strip_bytes(65) == 3 * 64 * 200 * 2 + 8 * 10 * 50 * 4
+    with open_stack(scene(coarse, fine), ignore) as stack:  # four rows of the second for one
+        assert stack.strip_bytes(16) == 3 * 10 * 50 * 4 + 2 * 64 * 200 * 2
