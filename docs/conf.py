@@ -17,6 +17,7 @@ from contents import contents  # noqa: E402
 from settings import settings  # noqa: E402
 
 from m3amba_geo import __version__  # noqa: E402
+from m3amba_geo.cli import COMMANDS  # noqa: E402
 from training.page import benchmarks  # noqa: E402
 
 project = "m3amba-geo"
@@ -33,11 +34,18 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 html_copy_source = False
 
-COMMANDS = "\n```{click} m3amba_geo.cli:commands\n:prog: m3amba-geo\n:nested: full\n```\n"
+OPTIONS = f"""
+```{{eval-rst}}
+.. click:: m3amba_geo.cli:commands
+   :prog: m3amba-geo
+   :nested: full
+   :commands: {", ".join(COMMANDS)}
+```
+"""
 
 ADDED: dict[str, Callable[[str], str]] = {
     "index": contents,
-    "command-line": lambda page: COMMANDS,
+    "command-line": lambda page: OPTIONS,
     "settings": lambda page: settings(),
     "benchmarks": lambda page: benchmarks(DOCS / "generated"),
 }

@@ -3,7 +3,7 @@
 import re
 
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-_PAGE = re.compile(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", re.MULTILINE)
+_PAGE = re.compile(r"^- \[([^\]]+)\]\(([\w-]+)\.md\)", re.MULTILINE)
 
 
 def contents(page: str) -> str:
@@ -16,6 +16,7 @@ def contents(page: str) -> str:
     return "".join(_tree(caption, _PAGE.findall(section)) for caption, section in trees)
 
 
-def _tree(caption: str, pages: list[str]) -> str:
-    lines = ["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""]
+def _tree(caption: str, pages: list[tuple[str, str]]) -> str:
+    entries = [f"{title} <{page}>" for title, page in pages]
+    lines = ["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""]
     return "\n".join(lines)

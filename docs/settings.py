@@ -61,8 +61,8 @@ def _kind(value: Schema) -> str:
     if "enum" in value:
         return ", ".join(f"`{choice}`" for choice in value["enum"])
     if value.get("type") == "array":
-        number = value["maxItems"] if "prefixItems" in value else ""
-        return f"list of {number} {_kind(value.get('items', {'type': 'number'}))}".replace("  ", " ")
+        several = f"{value['maxItems']} of" if "prefixItems" in value else "list of"
+        return f"{several}: {_kind(value.get('items') or value['prefixItems'][0])}"
     kind = value.get("format") or value.get("type", "table")
     bounds = [f"{word} {value[bound]:g}" for bound, word in _BOUNDS.items() if bound in value]
     return " ".join([kind, *bounds])
