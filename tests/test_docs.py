@@ -136,6 +136,12 @@ def test_the_readme_shows_the_main_commands():
     assert all(f"m3amba-geo {name} " in shown for name in ("train", "classify", "evaluate", "info"))
 
 
+def test_every_page_is_listed_on_the_start_page():
+    listed = re.findall(r"^- \[[^\]]+\]\(([\w-]+\.md)\)", text_of(ROOT / "docs/index.md"), re.M)
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
+    assert sorted(listed) == sorted(pages)
+
+
 def shell_lines(page):
     for language, block in FENCE.findall(text_of(page)):
         if language == "sh":

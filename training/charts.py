@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-INK, FRAME, OURS, OTHERS = "#22272b", "#9aa1a6", "#1f7a5c", "#a9b4bd"
+INK, PAPER, FRAME, OURS, OTHERS = "#22272b", "white", "#9aa1a6", "#1f7a5c", "#bcc5cc"
 OWN = "m3amba"
 SHADES = ("#3c6e9f", "#c98a2b", "#8b5fa8", "#b4534b", "#5f7f3a", "#4d9aa3", "#7a6a58", "#d07ba6")
 
@@ -26,7 +26,7 @@ def draw(summary: Sequence[Row], path: Path) -> None:
     curve = any(row["few"] is not None for row in summary)
     methods = list(dict.fromkeys(row["method"] for row in summary))
     height = 3.4 if curve else 0.7 + 0.3 * len(methods)
-    figure = Figure(figsize=(7.2, height), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.2, height), facecolor=PAPER, layout="constrained")
     axes = figure.subplots()
     (_curves if curve else _bars)(axes, summary, methods)
     axes.spines[["top", "right"]].set_visible(False)
@@ -42,8 +42,9 @@ def _bars(axes: Axes, summary: Sequence[Row], methods: Sequence[str]) -> None:
     colors = [OURS if method == OWN else OTHERS for method in methods]
     axes.barh(methods, means, xerr=spreads, color=colors, height=0.68, ecolor=INK, capsize=2.5)
     axes.invert_yaxis()
-    for place, mean in enumerate(means):
-        axes.text(1.5, place, f"{mean:.1f}", va="center", color="white" if methods[place] == OWN else INK, fontsize=9)
+    for place, (method, mean) in enumerate(zip(methods, means, strict=True)):
+        ink = PAPER if method == OWN else INK
+        axes.text(1.5, place, f"{mean:.1f}", va="center", color=ink, fontsize=9)
     axes.set_xlim(0, 100)
     axes.set_xlabel("overall accuracy, %: mean, and standard deviation over runs", color=INK)
 

@@ -1,7 +1,7 @@
 """The figures of a benchmark, nested as they are, as tables."""
 
 from collections.abc import Iterator, Mapping
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
@@ -9,14 +9,15 @@ Record = tuple[tuple[str, ...], dict[str, Any]]  # where it stands, and its plai
 
 
 def tables(figures: Mapping[str, Any]) -> Iterator[Table]:
-    """Yields heads and rows: records beside each other that hold the same keys share a table.
+    """Yields head and rows: records beside each other that hold the same keys share a table.
 
     The longer side of a table runs down the page.
     """
     for keys, group in groupby(_records(figures, ()), key=lambda record: tuple(record[1])):
         records = list(group)
-        corner = " ".join(_plain(name) for name in _shared(records))
-        names = [" ".join(map(_plain, path[len(_shared(records)) :])) for path, _ in records]
+        shared = _shared(records)
+        corner = _plain(*shared)
+        names = [_plain(*path[len(shared) :]) for path, _ in records]
         values = [[_shown(record[key]) for key in keys] for _, record in records]
         columns = [_plain(key) for key in keys]
         if len(records) == 1 or len(names) < len(columns):
@@ -37,19 +38,12 @@ def _records(node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Record]
 
 def _shared(records: list[Record]) -> tuple[str, ...]:
     """Returns the beginning that all paths have in common; the whole of a lone one."""
-    parts = zip(*(path for path, _ in records), strict=False)
-    return tuple(names[0] for names in _while_equal(parts))
+    levels = zip(*(path for path, _ in records), strict=False)
+    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels))
 
 
-def _while_equal(parts: Iterator[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    for names in parts:
-        if len(set(names)) > 1:
-            return
-        yield names
-
-
-def _plain(key: str) -> str:
-    return key.replace("_", " ")
+def _plain(*keys: str) -> str:
+    return " ".join(keys).replace("_", " ")
 
 
 def _shown(value: object) -> str:
