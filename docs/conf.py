@@ -28,6 +28,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx_click"]
 exclude_patterns = ["_build", "generated"]
 nitpicky = True
+smartquotes = False  # it would make dashes of options
 myst_heading_anchors = 3
 
 html_theme = "furo"
