@@ -1,4 +1,4 @@
-"""The tables of `m3amba.toml`, from the dataclasses that check them: types, bounds, defaults, words.
+"""The tables of `m3amba.toml`, from the dataclasses that check them.
 
 Types, bounds and defaults are those of pydantic's JSON schema; words are those of the docstrings.
 """

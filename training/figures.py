@@ -55,4 +55,4 @@ def _shown(value: object) -> str:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return "–" if value in (None, "") else str(value)
+    return "-" if value in (None, "") else str(value)

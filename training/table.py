@@ -9,7 +9,6 @@ from rich.table import Table
 
 from training.results import Results, Row
 
-
 COLUMNS = ("method", "OA %", "AA %", "kappa", "runs", "s", "lead of the first")
 
 

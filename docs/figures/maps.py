@@ -80,8 +80,8 @@ def _painted(codes: NDArray[np.uint16], legend: Legend) -> NDArray[np.float32]:
 
 def _draw(panels: dict[str, NDArray[Any]], legend: Legend, path: Path) -> None:
     height, width = panels["confidence"].shape
-    rows = -(-len(legend) // 4)
-    size = (8.4, 8.4 * height / width + 0.9 + 0.24 * rows)
+    rows = -(-len(legend) // 6)
+    size = (8.4, 7.9 * height / width + 0.5 + 0.24 * rows)
     figure = Figure(figsize=size, dpi=110, facecolor="white", layout="constrained")
     for axes, (name, pixels) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
         shown = axes.imshow(pixels, vmin=0, vmax=1, cmap="cividis", interpolation="antialiased")
@@ -96,8 +96,9 @@ def _draw(panels: dict[str, NDArray[Any]], legend: Legend, path: Path) -> None:
     )  # fmt: skip
     file = BytesIO()
     FigureCanvasAgg(figure).print_figure(file, format="png")
-    # A palette holds all classes and takes a third of the bytes.
-    Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    # A palette takes a third of the bytes.
+    palette = Image.open(file).convert("RGB").quantize(256, kmeans=4, dither=Image.Dither.NONE)
+    palette.save(path, optimize=True)
 
 
 def _bare(axes: Axes, name: str) -> None:

@@ -6,7 +6,6 @@ Writes docs/images/network.svg, block.svg and directions.svg, which are committe
 from pathlib import Path
 
 import matplotlib
-
 from pen import SOFT, Pen
 
 IMAGES = Path(__file__).parents[1] / "images"
@@ -30,11 +29,11 @@ def network() -> Pen:
         pen.text((5.8, y + 4.9 * side), f"modality {n}")
         pen.text((5.1, y - 0.7), f"$C_{n}$", size=9)
         pen.arrow([(9.2, y), (12.8, y)], edge)
-        pen.box((21, y), (16.4, 6), "patch embedding", colors, f"1×1  $C_{n}\\to E$, LayerNorm")
+        pen.box((21, y), (16.4, 6), "patch embedding", colors, f"$C_{n}\\to E$, LayerNorm")
         pen.arrow([(29.2, y), (61.5, y)], edge)
         pen.text((45, y + 1.5), f"stream $s_{n}$", color=edge)
         pen.arrow([(5.1, y - 3.2 if side > 0 else y + 3.6), (5.1, lane), (12.8, lane)], edge)
-        pen.box((18.2, lane), (10.8, 5.6), "to an image", colors, f"1×1  $C_{n}\\to 3$, 224²")
+        pen.box((18.2, lane), (10.8, 5.6), "to an image", colors, f"$C_{n}\\to 3$, 224²")
         pen.arrow([(23.6, lane), (26.6, lane)], edge)
         pen.arrow([(34.6, lane), (37.6, lane)], edge)
         pen.box((43, lane), (10.8, 5.6), "adapter", colors, f"$F\\to P^2\\to C_{n}\\to E$")
@@ -71,7 +70,11 @@ def block() -> Pen:
     pen.text((2.6, z), "$z$", size=12, color=FUSED[1])
     pen.arrow([(4.2, x), (8, x)], FIRST[1])
     pen.arrow([(4.2, z), (8, z)], FUSED[1])
-    shared = ((10.5, "LayerNorm", ""), (18.3, "linear", "$E\\to 2I$"), (26.1, "conv 3×3", "SiLU"))
+    shared = (
+        (10.5, "LayerNorm", ""),
+        (18.3, "linear", "$E\\to 2I$"),
+        (26.1, "convolution", "$3\\times 3$, SiLU"),
+    )
     for place, name, note in shared:
         pen.box((place, 22), (5, 30), name, PLAIN, note, upright=True)
         if place < 26:
@@ -98,7 +101,7 @@ def block() -> Pen:
     pen.arrow([(65.6, out), (68, out)])
     pen.box((70.3, out), (4.6, 13), "LayerNorm", PLAIN, upright=True)
     pen.arrow([(72.6, out), (74.6, out)])
-    pen.node((76, out), "×")
+    pen.node((76, out), "$\\times$")
     pen.arrow([(18.3, 37), (18.3, gate), (76, gate), (76, out + 1.4)], FIRST[1])
     pen.box((56, gate), (6, 3.6), "SiLU", FIRST)
     pen.text((37, gate + 1.4), "gate $g$ of $x$", color=FIRST[1])

@@ -67,8 +67,8 @@ class Pen:
         self.axes.plot(xs, ys, color=color, linewidth=1.4, linestyle=dashes, zorder=above)
         if head:
             tip = FancyArrowPatch(
-                points[-2], points[-1], arrowstyle="-|>,head_length=4.5,head_width=2.4",
-                mutation_scale=1, color=color, linewidth=1.4, shrinkA=0, shrinkB=0, zorder=above + 2,
+                *points[-2:], arrowstyle="-|>,head_length=4.5,head_width=2.4", mutation_scale=1,
+                color=color, linewidth=1.4, shrinkA=0, shrinkB=0, zorder=above + 2,
             )  # fmt: skip
             self.axes.add_patch(tip)
 

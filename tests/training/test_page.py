@@ -61,7 +61,8 @@ def test_a_learning_curve_has_a_table_for_each_number_of_labels(results):
 
 def test_a_result_is_shown_by_the_benchmark_whose_name_it_bears(results):
     page = results(scan_gpu=HERE | {"rate": 1}, map_base=HERE | {"rate": 2}, stray=HERE)
-    assert "scan_gpu.json" in section(page, "Time, memory and accuracy of the selective scan on a GPU")
+    scans = section(page, "Time, memory and accuracy of the selective scan on a GPU")
+    assert "scan_gpu.json" in scans
     maps = section(page, "Whole maps, reading and writing included")
     assert "| rate | 2 |" in maps
     assert "2 cores, threads: 1, load: 0.5" in maps
