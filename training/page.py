@@ -18,6 +18,7 @@ from training.table import COLUMNS, cells
 HERE = Path(__file__).parent
 RESULTS, BENCHES = HERE / "results", HERE / "bench"
 CIRCUMSTANCES = ("time", "commit", "machine", "versions")
+MISSING = "not yet measured."
 SUMMARY = ("recipe", "summary", "differences", "sittings")
 
 Result = dict[str, Any]
@@ -46,11 +47,11 @@ def benchmarks(pictures: Path, results: Path = RESULTS) -> str:
         lines += [f"### {name}", "", _comment(name), "", *_recipe(name, found, pictures)]
     lines += ["## Speed, memory and faults", ""]
     for bench, (title, command, about) in benches.items():
-        lines += [f"### {title}", "", f"`{command}`", "", about, ""]
+        lines += [f"### {title}", "", about, ""]
         own = [name for name, owner in owners.items() if owner == bench]
         for name in own:
             lines += _bench(name, found[name], command)
-        lines += [] if own else ["Not yet measured.", ""]
+        lines += [] if own else [f"`{command}`: {MISSING}", ""]
     others = [name for name, owner in owners.items() if not owner]
     return "\n".join(lines + _others({name: found[name] for name in others}))
 
@@ -107,7 +108,7 @@ def _owner(name: str, benches: Mapping[str, Any]) -> str:
 def _recipe(name: str, found: Mapping[str, Result], pictures: Path) -> Iterator[str]:
     result = found.get(name)
     if result is None or not result["summary"]:
-        yield from ("Not yet measured.", "")
+        yield from (f"`python -m training.run {name}`: {MISSING}", "")
         return
     pictures.mkdir(parents=True, exist_ok=True)
     draw(result["summary"], pictures / f"{name}.svg")
@@ -121,10 +122,12 @@ def _recipe(name: str, found: Mapping[str, Result], pictures: Path) -> Iterator[
 
 
 def _bench(name: str, result: Result, command: str) -> Iterator[str]:
-    figures = {key: value for key, value in result.items() if key not in CIRCUMSTANCES}
+    yield from (f"{_link(name)}, `{result.get('command', command)}`: {_circumstances(result)}", "")
+    figures = {
+        key: value for key, value in result.items() if key not in (*CIRCUMSTANCES, "command")
+    }
     for head, rows in tables(figures):
         yield from _markdown(head, rows)
-    yield from (f"{_link(name)}, `{result.get('command', command)}`:", _circumstances(result), "")
 
 
 def _others(found: Mapping[str, Result]) -> list[str]:

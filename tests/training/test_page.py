@@ -42,7 +42,7 @@ def section(page, title):
 def test_what_is_not_measured_is_said_to_be_so(results):
     page = results()
     for title in ("nc_landsat", "Whole maps, reading and writing included"):
-        assert "Not yet measured." in section(page, title)
+        assert "not yet measured." in section(page, title)
 
 
 def test_a_recipe_has_a_chart_a_table_and_its_sittings(results, tmp_path):
