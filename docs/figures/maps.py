@@ -1,7 +1,7 @@
 """Draws an image, its labels, its map and the map's confidence beside each other.
 
-`python docs/figures/maps.py SCENE FOLDER`, where FOLDER holds what the tutorial (SCENE nc) or the
-commands of docs/gallery.md (SCENE pines) have written; docs/images/SCENE.png is the picture.
+`python docs/figures/maps.py SCENE FOLDER NAME` writes docs/images/NAME.png. FOLDER holds rasters,
+labels, `map.tif` with its sidecar, and `confidence.tif`; SCENE says how the files are called.
 """
 
 import sys
@@ -37,7 +37,7 @@ SCENES: dict[str, tuple[tuple[str, ...], tuple[int, ...], LabelConfig]] = {
 }
 
 
-def main(scene: str, folder: Path) -> None:
+def main(scene: str, folder: Path, name: str) -> None:
     """Draws one scene."""
     files, colors, labels = SCENES[scene]
     rasters = {"image": files, "map": ("map.tif",), "confidence": ("confidence.tif",)}
@@ -61,7 +61,7 @@ def main(scene: str, folder: Path) -> None:
         "map": _painted(np.where(inside, codes[0], 0).astype(np.uint16), sidecar.legend),
         "confidence": np.where(inside, confidence[0], np.nan),
     }
-    _draw(panels, sidecar.legend, IMAGES / f"{scene}.png")
+    _draw(panels, sidecar.legend, IMAGES / f"{name}.png")
 
 
 def _stretched(bands: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -109,4 +109,4 @@ def _bare(axes: Axes, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
