@@ -254,6 +254,8 @@ class ClassifyConfig:
             rasters, and rows too wide for it are refused before work begins. None takes a quarter
             of what is free, from 512 to 4,096.
         guide_weights: Local file of the image encoder that the model was trained with.
+        device: Where to compute.
+        scan: Scan backend.
         precision: As in training; bf16 is given up, and said so, where classes would differ.
         workers: Processes of this machine that share the blocks and its threads; None makes them in
             this one.
@@ -321,6 +323,11 @@ class Config:
 
     Attributes:
         allow_network: Whether rasters and labels may lie on servers (docs/security.md).
+        scene: Places to train on; `classify` and `evaluate` take the only one.
+        train: How a model is trained.
+        classify: How a map is made.
+        mosaic: How maps of many scenes are joined.
+        evaluate: How a map is scored.
     """
 
     allow_network: bool = False

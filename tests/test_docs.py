@@ -4,7 +4,9 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from runpy import run_path
 
 import click
 import pytest
@@ -134,6 +136,23 @@ def test_commands_can_be_typed(page):
 def test_the_readme_shows_the_main_commands():
     shown = " ".join(shell_lines(ROOT / "README.md"))
     assert all(f"m3amba-geo {name} " in shown for name in ("train", "classify", "evaluate", "info"))
+
+
+def test_every_page_is_in_the_table_of_contents():
+    tree = run_path(str(ROOT / "docs" / "contents.py"))["contents"](text_of(ROOT / "docs/index.md"))
+    pages = [page.stem for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
+    assert sorted(re.findall(r"<([\w-]+)>", tree)) == sorted(pages)
+    assert ":caption: Reference" in tree
+
+
+def test_every_key_of_the_settings_is_explained():
+    page = run_path(str(ROOT / "docs" / "settings.py"))
+    for table in page["TABLES"].values():
+        assert set(page["words_of"](table)) == {field.name for field in fields(table)}, table
+    rows = page["settings"]().splitlines()
+    assert any(
+        row.startswith("| `patch` | integer from 8 to 128 in steps of 4 | `32` | ") for row in rows
+    )
 
 
 def shell_lines(page):

@@ -1,4 +1,7 @@
-"""Results of a recipe on the terminal, 80 columns wide."""
+"""Results of a recipe as a table; on the terminal it is 80 columns wide."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Group
@@ -6,28 +9,22 @@ from rich.table import Table
 
 from training.results import Results, Row
 
+COLUMNS = ("method", "OA %", "AA %", "kappa", "runs", "s", "lead of the first")
 
-def to_table(results: Results) -> Group:
-    """Returns a table, or one for each number of labels a class.
 
-    Each line holds means over the runs of a method, the standard deviation of its overall accuracy,
+def cells(result: Mapping[str, Any], few: int | None) -> list[list[str]]:
+    """Returns a line for each method: what `COLUMNS` says.
+
+    Means over the runs of a method, the standard deviation of its overall accuracy, median seconds,
     and what the first method is better by, with its 95 % interval.
+
+    Args:
+        result: `summary` and `differences` of a recipe.
+        few: Labels a class of the runs that are shown; None where all labels trained.
     """
-    summary, leads = results.summary(), results.differences()
-    curve = dict.fromkeys(row["few"] for row in summary)
-    return Group(*(_table(results.recipe.name, few, summary, leads) for few in curve))
-
-
-def _table(name: str, few: int | None, summary: list[Row], leads: list[Row]) -> Table:
-    here = [row for row in summary if row["few"] == few]
-    lead_over = {lead["minus"]: lead for lead in leads if lead["few"] == few}
-    title = name if few is None else f"{name}, {few} labels a class"
-    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    for column in ("OA %", "AA %", "kappa", "runs", "s", f"lead of {here[0]['method']}"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in here:
-        table.add_row(
+    lead_over = {lead["minus"]: lead for lead in result["differences"] if lead["few"] == few}
+    return [
+        [
             row["method"],
             _overall(row),
             f"{100 * row['average_accuracy']:.1f}",
@@ -35,7 +32,27 @@ def _table(name: str, few: int | None, summary: list[Row], leads: list[Row]) -> 
             str(row["runs"]),
             f"{row['seconds']:.0f}",
             _lead(lead_over.get(row["method"])),
-        )
+        ]
+        for row in result["summary"]
+        if row["few"] == few
+    ]
+
+
+def to_table(results: Results) -> Group:
+    """Returns a table, or one for each number of labels a class."""
+    result = {"summary": results.summary(), "differences": results.differences()}
+    curve = dict.fromkeys(row["few"] for row in result["summary"])
+    return Group(*(_table(results.recipe.name, few, cells(result, few)) for few in curve))
+
+
+def _table(name: str, few: int | None, lines: list[list[str]]) -> Table:
+    title = name if few is None else f"{name}, {few} labels a class"
+    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in COLUMNS:
+        justify = "left" if column == "method" else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
     return table
 
 
