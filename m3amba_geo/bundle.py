@@ -2,8 +2,8 @@
 
 Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the linear
 embeddings) hold weights, `features.*` how bands are averaged and decorrelated, `area.N.train` and
-`area.N.validation` the packed masks of the labelled pixels of scene N. The frozen image encoder is
-not in it, only its identity.
+`area.N.validation` which pixels of scene N were labelled. The frozen image encoder is not in it,
+only its identity.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.coverage import Coverage
 from m3amba_geo.geo.features import Features, Neighbourhood
 from m3amba_geo.geo.labels import LandCover
-from m3amba_geo.geo.runs import pack, unpack
+from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.model import M3amba, build
 from m3amba_geo.model.guide import GuideIdentity
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "m3amba"
 _MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
@@ -166,8 +166,8 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
             tensors[f"features.{n}.{around.side}.center"] = torch.from_numpy(around.center)
             tensors[f"features.{n}.{around.side}.matrix"] = torch.from_numpy(around.matrix)
     for n, area in enumerate(bundle.areas):
-        tensors[f"area.{n}.train"] = torch.from_numpy(pack(area.train, area.shape))
-        tensors[f"area.{n}.validation"] = torch.from_numpy(pack(area.validation, area.shape))
+        tensors[f"area.{n}.train"] = torch.from_numpy(area.train.turns)
+        tensors[f"area.{n}.validation"] = torch.from_numpy(area.validation.turns)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     manifest = _ADAPTER.dump_json(bundle.manifest).decode()
     content = save(tensors, {_KEY: manifest, "sha256": _digest(manifest, tensors)})
@@ -279,7 +279,7 @@ def _neighbourhoods(
 
 def _area(tensors: Mapping[str, Tensor], n: int, record: GridRecord) -> TrainingArea:
     train, validation = (
-        unpack(tensors[f"area.{n}.{side}"].numpy(), record.shape)
+        Runs.checked(tensors[f"area.{n}.{side}"].numpy(), record.shape)
         for side in ("train", "validation")
     )
     return TrainingArea(record.grid(), train, validation)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .translate import tr
 
-FORMAT = 1
+FORMAT = 2
 _MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 

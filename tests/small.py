@@ -61,7 +61,10 @@ def runs_of(mask):
 
 def mask_of(runs, shape):
     """Returns the mask `(H, W)` of a part of a training area."""
-    return np.concatenate([*runs.strips(shape[0] * shape[1])]).reshape(shape)
+    mask = np.zeros(shape, bool)
+    for pixels in runs.parts(1 << 20):
+        mask.flat[pixels] = True
+    return mask
 
 
 def used_by(area):

@@ -1,12 +1,12 @@
 """Masks of a grid as the places where they turn, and how files hold them.
 
 A mask of single pixels then takes as much memory as a list of them, and one of a whole scene takes
-none to speak of. It is written and read a few pixels at a time.
+none to speak of.
 """
 
 import base64
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3amba_geo.geo.marks import Positions
-from m3amba_geo.geo.raster import Mask
 
-_STRIP = 1 << 22  # pixels at a time; of whole bytes
+_PIECE = 1 << 22  # bytes at a time, whole numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +37,18 @@ class Runs:
         return cls(np.stack([firsts, lasts + 1], axis=1).ravel())
 
     @classmethod
-    def joined(cls, strips: Iterable[Mask]) -> Self:
-        """Returns the mask that strips (n,) make up, one after the other."""
-        found, start, inside = [np.zeros(0, np.int64)], 0, False
-        for strip in strips:
-            found.append(np.flatnonzero(np.diff(strip, prepend=inside)) + start)
-            start, inside = start + strip.size, bool(strip[-1])
-        found.append(np.full(int(inside), start))
-        return cls(np.concatenate(found))
+    def checked(cls, turns: NDArray[np.generic], shape: tuple[int, int]) -> Self:
+        """Returns the mask of these turns on a grid `(H, W)`.
+
+        Raises:
+            ValueError: They are none of such a grid.
+        """
+        size = max(0, shape[0]) * max(0, shape[1])
+        runs = cls(turns.astype(np.int64, casting="safe", copy=False))
+        ordered = turns.ndim == 1 and turns.size % 2 == 0 and bool((np.diff(runs.turns) > 0).all())
+        if not ordered or (turns.size and not 0 <= runs.turns[0] < runs.turns[-1] <= size):
+            raise ValueError(f"These are not runs of {shape[0]} x {shape[1]} pixels.")
+        return runs
 
     @property
     def count(self) -> int:
@@ -62,38 +65,10 @@ class Runs:
             pixels: Positions = self.turns[1::2][run] - (behind[run] - numbers)
             yield pixels
 
-    def strips(self, size: int) -> Iterator[Mask]:
-        """Yields the mask of a grid of so many pixels in strips (n,)."""
-        for start in range(0, size, _STRIP):
-            end = min(start + _STRIP, size)
-            first, last = np.searchsorted(self.turns, [start, end])
-            flips = np.zeros(end - start, np.bool_)
-            flips[self.turns[first:last] - start] = True
-            flips[0] ^= first % 2 == 1
-            yield np.logical_xor.accumulate(flips)
 
-
-def pack(runs: Runs, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Returns the mask with eight pixels a byte, `(ceil(H*W/8),)`."""
-    return np.concatenate([np.packbits(strip) for strip in runs.strips(shape[0] * shape[1])])
-
-
-def unpack(bits: NDArray[np.uint8], shape: tuple[int, int]) -> Runs:
-    """Returns the mask of packed bits of a grid `(H, W)`.
-
-    Raises:
-        ValueError: The number of bits does not fit the shape.
-    """
-    return _unpacked((bits[n : n + _STRIP // 8] for n in range(0, bits.size, _STRIP // 8)), shape)
-
-
-def to_text(runs: Runs, shape: tuple[int, int]) -> str:
-    """Returns the packed mask, compressed, as base64 for JSON."""
-    press = zlib.compressobj(9)
-    pieces = [
-        press.compress(np.packbits(strip).tobytes()) for strip in runs.strips(shape[0] * shape[1])
-    ]
-    return base64.b64encode(b"".join([*pieces, press.flush()])).decode("ascii")
+def to_text(runs: Runs) -> str:
+    """Returns the turns, compressed, as base64 for JSON."""
+    return base64.b64encode(zlib.compress(runs.turns.astype("<i8").tobytes(), 9)).decode("ascii")
 
 
 def from_text(text: str, shape: tuple[int, int]) -> Runs:
@@ -103,34 +78,23 @@ def from_text(text: str, shape: tuple[int, int]) -> Runs:
         ValueError: The text is damaged or of another shape.
     """
     try:
-        return _unpacked(_unpressed(base64.b64decode(text, validate=True)), shape)
+        pieces = [*_unpressed(base64.b64decode(text, validate=True))]
     except zlib.error as error:
         raise ValueError(f"the mask is damaged: {error}") from error
+    return Runs.checked(np.concatenate([np.zeros(0, np.int64), *pieces]), shape)
 
 
-def _unpressed(raw: bytes) -> Iterator[NDArray[np.uint8]]:
-    """Yields what was compressed, as much at a time as a strip takes."""
+def _unpressed(raw: bytes) -> Iterator[Positions]:
+    """Yields what was compressed, some at a time; what can't be turns ends it at once.
+
+    Numbers that rise don't compress to a thousandth, as a forged text might that fills memory.
+    """
     press = zlib.decompressobj()
-    while piece := press.decompress(raw, _STRIP // 8):
-        yield np.frombuffer(piece, np.uint8)
+    while piece := press.decompress(raw, _PIECE):
+        numbers = np.frombuffer(piece, "<i8").astype(np.int64)
+        if (np.diff(numbers) <= 0).any():
+            raise ValueError("the mask is damaged: its runs are out of order")
+        yield numbers
         raw = press.unconsumed_tail
-
-
-def _unpacked(pieces: Iterable[NDArray[np.uint8]], shape: tuple[int, int]) -> Runs:
-    size = max(0, shape[0]) * max(0, shape[1])
-
-    def strips() -> Iterator[Mask]:
-        left = size
-        for piece in pieces:
-            if piece.size > -(-left // 8):  # at once: a forged text unpacks to all of memory
-                raise _unfit(shape)
-            yield np.unpackbits(piece, count=min(left, 8 * piece.size)).astype(np.bool_)
-            left -= min(left, 8 * piece.size)
-        if left or not size:
-            raise _unfit(shape)
-
-    return Runs.joined(strips())
-
-
-def _unfit(shape: tuple[int, int]) -> ValueError:
-    return ValueError(f"These bytes can't be a mask of {shape[0]} x {shape[1]} pixels.")
+    if not press.eof:
+        raise ValueError("the mask is damaged: it ends early")

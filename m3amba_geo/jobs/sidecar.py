@@ -15,7 +15,7 @@ from m3amba_geo.geo.runs import from_text, to_text
 
 @dataclass(frozen=True)
 class AreaRecord:
-    """A training area as JSON can hold it: masks packed, compressed, base64."""
+    """A training area as JSON can hold it: the runs of its masks, compressed, base64."""
 
     grid: GridRecord
     train: str
@@ -87,8 +87,8 @@ def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:
     return tuple(
         AreaRecord(
             GridRecord.of(area.grid),
-            to_text(area.train, area.shape),
-            to_text(area.validation, area.shape),
+            to_text(area.train),
+            to_text(area.validation),
         )
         for area in areas
     )
