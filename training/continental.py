@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 import click
 
 from m3amba_geo.config import NetworkConfig
+from m3amba_geo.geo.region import Region
 from m3amba_geo.geo.windows import default_stride
 from m3amba_geo.infer.blocks import blocks_of
-from m3amba_geo.infer.region import Region
 from training.bench.record import RESULTS
 
 AREAS = {"France": 0.55e6, "Europe": 10.2e6, "Africa": 30.4e6}  # km2 of land, rounded

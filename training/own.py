@@ -11,7 +11,7 @@ from m3amba_geo.config import ClassifyConfig, LabelConfig, TrainConfig
 from m3amba_geo.events import Listener, ignore
 from m3amba_geo.files import together
 from m3amba_geo.geo.codes import read_label_raster
-from m3amba_geo.geo.maps import Layer, open_map
+from m3amba_geo.geo.maps import Layer, open_map, pieces
 from m3amba_geo.geo.raster import Mask
 from m3amba_geo.jobs import classify, train
 from training.cases import Case, Scene
@@ -54,4 +54,5 @@ def m3amba(
 def _write(path: Path, codes: NDArray[np.uint16], where: Mask, grid: GeoBox) -> None:
     layer = Layer(path, "uint16", 0, ("class",))
     with together() as scratch_of, open_map(layer, grid, scratch_of) as writer:
-        writer.append(np.where(where, codes, np.uint16(0)))
+        for piece in pieces(codes.shape):
+            writer.write(np.where(where, codes, np.uint16(0))[piece.slices])

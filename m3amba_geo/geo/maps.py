@@ -1,7 +1,7 @@
 """The only file that writes rasters: maps, their colours, names and styles.
 
-A GeoTIFF is written top to bottom, one row of tiles at a time, by one writer: its bytes depend on
-the pixels alone, not on how many rows came at a time.
+A GeoTIFF is written by one writer in pieces of whole tiles, in one order: its bytes depend on the
+pixels alone, and memory does not follow its width.
 """
 
 import re
@@ -22,8 +22,10 @@ from rasterio.windows import Window
 
 from m3amba_geo.files import ScratchOf, library_error
 from m3amba_geo.geo.labels import LandCover, Legend
+from m3amba_geo.geo.region import Region
 
 _TILE = 256
+_WIDE = 8 * _TILE  # pixels of a row that are written at a time
 
 
 def code_type(legend: Legend) -> str:
@@ -50,52 +52,47 @@ class Layer:
     legend: Legend = ()
 
 
-class RowWriter:
-    """Takes rows from the top and writes them one row of tiles at a time."""
+def pieces(shape: tuple[int, int]) -> Iterator[Region]:
+    """Yields the windows in which a map of `(H, W)` is written: some whole tiles each."""
+    height, width = shape
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _WIDE):
+            yield Region(top, left, min(top + _TILE, height), min(left + _WIDE, width))
 
-    def __init__(self, file: Any, layer: Layer) -> None:  # noqa: ANN401 - rasterio has no types
+
+class MapWriter:
+    """Takes one of the `pieces` after the other."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - rasterio has no types
         self._file = file
-        self._tiles = np.empty((len(layer.names), _TILE, file.width), layer.dtype)
-        self._filled = 0  # rows of `_tiles`
-        self._written = 0
+        self._pieces = pieces(file.shape)
 
-    def append(self, rows: NDArray[Any]) -> None:
-        """Takes the next rows, `(h, W)` or `(bands, h, W)`.
+    def write(self, pixels: NDArray[Any]) -> None:
+        """Takes the next piece, `(h, w)` or `(bands, h, w)`.
 
         Raises:
             RasterioError: The disk is full or fails; `open_map` explains it.
-            ValueError: There are more rows than the map has.
+            ValueError: It is not as large as the next piece, or there is none.
         """
-        bands, _, width = self._tiles.shape
-        rows = rows.reshape(bands, -1, width)
-        if self._written + self._filled + rows.shape[1] > self._file.height:
-            raise ValueError(f"The map has {self._file.height} rows; more came.")
-        while rows.shape[1] > 0:
-            full = min(_TILE, self._file.height - self._written)
-            taken = rows[:, : full - self._filled]
-            rows = rows[:, taken.shape[1] :]
-            self._tiles[:, self._filled : self._filled + taken.shape[1]] = taken
-            self._filled += taken.shape[1]
-            if self._filled == full:
-                self._file.write(
-                    self._tiles[:, :full], window=Window(0, self._written, width, full)
-                )
-                self._written += full
-                self._filled = 0
+        piece = next(self._pieces, None)
+        if piece is None or pixels.shape[-2:] != piece.shape:
+            raise ValueError(f"{pixels.shape} pixels came where the map wants {piece}.")
+        height, width = piece.shape
+        window = Window(piece.left, piece.top, width, height)
+        self._file.write(pixels.reshape(self._file.count, height, width), window=window)
 
     def check_complete(self) -> None:
-        """Makes sure that every row has come.
+        """Makes sure that every piece has come.
 
         Raises:
-            ValueError: Rows are missing.
+            ValueError: One is missing.
         """
-        if self._written < self._file.height:
-            came = self._written + self._filled
-            raise ValueError(f"{came} rows came for a map of {self._file.height}.")
+        if (piece := next(self._pieces, None)) is not None:
+            raise ValueError(f"The map is not whole: it wants {piece}.")
 
 
 @contextmanager
-def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowWriter]:
+def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[MapWriter]:
     """Yields a writer for a GeoTIFF on `grid`; class names are written beside it.
 
     The files have temporary names from `files.together`, which makes them real or removes them.
@@ -131,7 +128,7 @@ def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[RowW
             if layer.legend:
                 file.write_colormap(1, color_table(layer.legend))
                 file.update_tags(1, **{f"CLASS_{e.code}": e.name for e in layer.legend})
-            writer = RowWriter(file, layer)
+            writer = MapWriter(file)
             yield writer
             writer.check_complete()
         _check_whole(scratch)

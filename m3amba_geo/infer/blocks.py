@@ -10,7 +10,7 @@ another run or of another place is no block. It is written and read a few rows a
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from m3amba_geo.files import whole
 from m3amba_geo.geo.maps import Layer
-from m3amba_geo.infer.region import Region
+from m3amba_geo.geo.region import Region
 
 RowRecords = NDArray[np.void]
 """`(h,)` rows of a map: a field for each output, `(bands, W)`."""
@@ -98,13 +98,11 @@ def last_checksum(path: Path) -> bytes:
         return b""
 
 
-def read_block(
-    path: Path, run: str, block: Region, kind: np.dtype[np.void]
-) -> Iterator[RowRecords]:
-    """Yields the rows of a block, some at a time.
+def check_block(path: Path, run: str, block: Region, kind: np.dtype[np.void]) -> None:
+    """Reads a block, some rows at a time, and compares its checksum.
 
     Raises:
-        ValueError: It is damaged; known in part only after the last rows.
+        ValueError: It is damaged.
         OSError: It can't be read.
     """
     if path.stat().st_size != file_bytes(block, kind):
@@ -113,11 +111,31 @@ def read_block(
     height = block.shape[0]
     with path.open("rb") as handle:
         for first in range(0, height, _ROWS):
-            content = handle.read(min(_ROWS, height - first) * kind.itemsize)
-            digest.update(content)
-            yield np.frombuffer(content, kind)
+            digest.update(handle.read(min(_ROWS, height - first) * kind.itemsize))
         if handle.read() != digest.digest():
             raise ValueError(f"The checksum of {path} does not fit.")
+
+
+def read_part(
+    path: Path, kind: np.dtype[np.void], rows: slice, columns: slice
+) -> dict[str, NDArray[Any]]:
+    """Returns some pixels of a block, for each output `(bands, h, w)`.
+
+    Raises:
+        OSError: They can't be read.
+    """
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    found = {}
+    with path.open("rb") as handle:
+        for role, (field, offset, *_) in (kind.fields or {}).items():
+            bands, across = field.shape
+            pixels = np.empty((bands, height, width), field.base)
+            for row, band in np.ndindex(height, bands):
+                start = (band * across + columns.start) * field.base.itemsize
+                handle.seek((rows.start + row) * kind.itemsize + offset + start)
+                handle.readinto(pixels[band, row].data)
+            found[role] = pixels
+    return found
 
 
 def _seeded(run: str, block: Region) -> Any:  # noqa: ANN401 - hashlib names no type

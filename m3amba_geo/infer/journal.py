@@ -13,21 +13,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo.errors import JournalError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.files import output_error, sync_folder, write_text
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import (
     RowRecords,
+    check_block,
     file_bytes,
     last_checksum,
-    read_block,
+    read_part,
     write_block,
 )
-from m3amba_geo.infer.region import Region
 
 Identity = Mapping[str, str]
 """All that the pixels depend on, by names that mean something to people."""
@@ -72,6 +75,7 @@ class Journal:
     ) -> None:
         self.folder, self.state, self.blocks = folder, state, tuple(blocks)
         self._kind = kind
+        self._sound: set[Region] = set()  # blocks whose checksum fits
         self._run = hashlib.sha256(json.dumps(state.identity, sort_keys=True).encode()).hexdigest()
 
     def missing(self) -> list[Region]:
@@ -86,8 +90,7 @@ class Journal:
         """Reads all blocks and removes those whose checksum does not fit."""
         for block in self.blocks:
             try:
-                for _ in read_block(self._path(block), self._run, block, self._kind):
-                    pass
+                check_block(self._path(block), self._run, block, self._kind)
             except FileNotFoundError:
                 continue
             except (ValueError, OSError) as error:
@@ -115,20 +118,36 @@ class Journal:
         state = _read(self.folder)
         return state is not None and state.identity == self.state.identity
 
-    def rows(self) -> Iterator[RowRecords]:
-        """Yields the rows of all blocks from the top.
+    def part(self, place: Region) -> dict[str, NDArray[Any]]:
+        """Returns the pixels of a part of the map, for each output `(bands, h, w)`.
+
+        Args:
+            place: The part, counted from the first pixel of the map.
 
         Raises:
-            JournalError: A block is damaged.
+            JournalError: A block of it is damaged, or missing.
         """
+        first = self.blocks[0].top
+        found = []
         for block in self.blocks:
-            try:
-                yield from read_block(self._path(block), self._run, block, self._kind)
-            except (ValueError, OSError) as error:
-                raise JournalError(
-                    f"A finished block of the map can't be read: {error}",
-                    "Give the same command again: what is damaged is made again.",
-                ) from error
+            top, bottom = max(first + place.top, block.top), min(first + place.bottom, block.bottom)
+            if top < bottom:
+                rows = slice(top - block.top, bottom - block.top)
+                found.append(self._read(block, rows, slice(place.left, place.right)))
+        return {role: np.concatenate([part[role] for part in found], 1) for role in found[0]}
+
+    def _read(self, block: Region, rows: slice, columns: slice) -> dict[str, NDArray[Any]]:
+        path = self._path(block)
+        try:
+            if block not in self._sound:
+                check_block(path, self._run, block, self._kind)
+                self._sound.add(block)
+            return read_part(path, self._kind, rows, columns)
+        except (ValueError, OSError) as error:
+            raise JournalError(
+                f"A finished block of the map can't be read: {error}",
+                "Give the same command again: what is damaged is made again.",
+            ) from error
 
     def made(self, path: Path) -> bool:
         """Whether a file is an output of this run, named just before the run was killed."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.coverage import Used
+from m3amba_geo.geo.region import Region
 from m3amba_geo.geo.windows import blend_weights, starts
 from m3amba_geo.infer.predictor import Predictor, Shares, dropping, joined
-from m3amba_geo.infer.region import Region
 
 _AHEAD = 2  # batches: one is read and one is computed or waits, while the sums take in another
 

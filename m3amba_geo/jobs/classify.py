@@ -18,9 +18,9 @@ from m3amba_geo.events import Artifact, Listener, Note, Started
 from m3amba_geo.files import check_output, checksum, drop_scratches, locked, together
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, drop_stale, names_path, style, style_path
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import blocks_of
 from m3amba_geo.infer.journal import Journal, open_journal, work_folder
-from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper
 from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together, tell_incomplete
 from m3amba_geo.jobs.memory import working_memory

@@ -23,8 +23,8 @@ from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import ClusterError, WorkerLostError
 from m3amba_geo.events import Listener, Note, Progress, Warned
 from m3amba_geo.geo.access import network_is_on
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.journal import Journal
-from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs.mapper import Mapper
 from m3amba_geo.jobs.workshop import Order, Workshop, make_block
 from m3amba_geo.sources import is_virtual

@@ -17,12 +17,11 @@ from m3amba_geo.files import check_output, output_error, together
 from m3amba_geo.geo.benchmarks import Benchmark
 from m3amba_geo.geo.colors import fill_in
 from m3amba_geo.geo.legend import LandCover, Legend
-from m3amba_geo.geo.maps import Layer, open_map
+from m3amba_geo.geo.maps import Layer, open_map, pieces
 from m3amba_geo.jobs.benchmark_files import Candidate, Parts, find_parts
 
 Codes = NDArray[np.uint8]
 
-_ROWS = 256
 # Types that a GeoTIFF holds and every program reads. Pixels are read as float32 in any case.
 _TYPES = {
     "bool": "uint8", "int8": "int16", "int64": "int32", "uint64": "uint32", "float64": "float32",
@@ -87,8 +86,8 @@ def run(
                 names = tuple(f"{name} {i}" for i in range(1, cube.shape[2] + 1))
                 layer = Layer(path, str(cube.dtype), None, names)
             with open_map(layer, grid, scratch_of) as writer:
-                for top in range(0, parts.shape[0], _ROWS):
-                    writer.append(cube[top : top + _ROWS].transpose(2, 0, 1))  # (C, h, W)
+                for piece in pieces(parts.shape):
+                    writer.write(cube[piece.slices].transpose(2, 0, 1))  # (C, h, w)
             rasters[path.name] = " x ".join(map(str, cube.shape)) + f" {cube.dtype}"
             emit(Progress("importing", done, len(files), "rasters"))
         scratch_of(classes).write_text(_csv(legend), encoding="utf-8")

@@ -19,12 +19,12 @@ from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, code_type, used_path
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
+from m3amba_geo.geo.region import Region, region_of
 from m3amba_geo.geo.windows import default_stride
 from m3amba_geo.infer.blocks import RowRecords, row_type
 from m3amba_geo.infer.journal import Identity
 from m3amba_geo.infer.predict import Rows, map_rows
 from m3amba_geo.infer.predictor import Predictor, agreement
-from m3amba_geo.infer.region import Region, region_of
 from m3amba_geo.jobs.contents import content
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.jobs.memory import working_memory

@@ -12,10 +12,10 @@ from m3amba_geo.events import Listener, Progress, Warned
 from m3amba_geo.files import ScratchOf
 from m3amba_geo.geo.coverage import COMPLETE
 from m3amba_geo.geo.labels import Legend
-from m3amba_geo.geo.maps import Layer, open_map
+from m3amba_geo.geo.maps import Layer, open_map, pieces
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal
-from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs.mapper import Mapper
 
 
@@ -53,19 +53,20 @@ def put_together(
         JournalError: A block is damaged.
     """
     counts = {role: np.zeros(65536, np.int64) for role, layer in layers.items() if layer.legend}
-    done = 0
+    (height, width), done = grid.shape, 0
     with ExitStack() as handles:
         writers = {
             role: handles.enter_context(open_map(layer, grid, scratch_of))
             for role, layer in layers.items()
         }
-        for records in journal.rows():
+        for piece in pieces((height, width)):
+            found = journal.part(piece)
             for role, writer in writers.items():
-                writer.append(records[role].transpose(1, 0, 2))  # (bands, h, W)
+                writer.write(found[role])
             for role, count in counts.items():
-                count += np.bincount(records[role].ravel(), minlength=65536)
-            done += len(records)
-            emit(Progress("writing", done, grid.shape[0], "rows"))
+                count += np.bincount(found[role].ravel(), minlength=65536)
+            done += found["map"][0].size
+            emit(Progress("writing", done, height * width, "pixels"))
     return counts
 
 

@@ -7,11 +7,10 @@ import numpy as np
 
 from m3amba_geo.errors import DiskFullError, UsageError
 from m3amba_geo.geo.maps import Layer
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.journal import Journal
 from m3amba_geo.infer.predictor import Predictor
-from m3amba_geo.infer.region import Region
 
-_TILE_ROWS = 256  # rows that a writer may hold back
 _SHRINKS = 50  # Deflate shrinks maps five- to fiftyfold: below a fiftieth it can't end well
 
 
@@ -30,7 +29,7 @@ def check_memory(
         UsageError: They do not.
     """
     width = region.shape[1]
-    waiting = sum(map(_pixel_bytes, layers.values())) * width * 2 * _TILE_ROWS
+    waiting = sum(map(_pixel_bytes, layers.values())) * width * 2 * predictor.patch
     sums = width * predictor.patch * (predictor.classes * 3 + 2) * 4
     need = (waiting + sums) / 2**20
     if need > allowed:

@@ -19,9 +19,9 @@ from m3amba_geo.errors import CancelledError, ClusterError
 from m3amba_geo.events import ignore
 from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import reach
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import RowRecords
 from m3amba_geo.infer.journal import Journal, unlike
-from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs.mapper import Mapper, open_mapper
 
 

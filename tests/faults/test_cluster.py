@@ -14,8 +14,8 @@ from m3amba_geo.bundle import save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
 from m3amba_geo.errors import ClusterError, WorkerLostError
 from m3amba_geo.events import Progress, Warned, ignore
+from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.journal import Journal, State, work_folder
-from m3amba_geo.infer.region import Region
 from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.workshop import Order, Workshop
 from tests.conftest import write_raster

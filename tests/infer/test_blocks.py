@@ -6,9 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3amba_geo.geo.maps import Layer
+from m3amba_geo.geo.region import Region
 from m3amba_geo.geo.windows import starts
-from m3amba_geo.infer.blocks import blocks_of, file_bytes, read_block, row_type, write_block
-from m3amba_geo.infer.region import Region
+from m3amba_geo.infer.blocks import (
+    blocks_of,
+    check_block,
+    file_bytes,
+    read_part,
+    row_type,
+    write_block,
+)
 
 LAYERS = {
     "map": Layer("map.tif", "uint16", 0, ("class",)),
@@ -54,14 +61,19 @@ def write(path, run="run", block=BLOCK, parts=7):
     write_block(path, run, block, np.array_split(rows(), parts))
 
 
-def read(path, run="run", block=BLOCK):
-    return np.concatenate(list(read_block(path, run, block, KIND)))
+def check(path, run="run", block=BLOCK):
+    check_block(path, run, block, KIND)
 
 
 @pytest.mark.parametrize("parts", [1, 3, 150])
 def test_a_block_comes_back_and_its_file_does_not_depend_on_how_it_came(tmp_path, parts):
     write(tmp_path / "a", parts=parts)
-    assert np.array_equal(read(tmp_path / "a"), rows())
+    check(tmp_path / "a")
+    for lines, columns in ((slice(0, 150), slice(0, WIDTH)), (slice(20, 90), slice(3, WIDTH - 1))):
+        found = read_part(tmp_path / "a", KIND, lines, columns)
+        assert list(found) == list(KIND.names)
+        for role, pixels in found.items():
+            assert np.array_equal(pixels, rows()[lines][role][:, :, columns].transpose(1, 0, 2))
     assert (tmp_path / "a").stat().st_size == file_bytes(BLOCK, KIND)
     write(tmp_path / "b", parts=2)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -82,7 +94,7 @@ def test_a_block_of_another_run_or_place_is_none(tmp_path):
     write(tmp_path / "a")
     for run, block in (("other", BLOCK), ("run", Region(160, 0, 310, WIDTH))):
         with pytest.raises(ValueError, match="checksum"):
-            read(tmp_path / "a", run, block)
+            check(tmp_path / "a", run, block)
 
 
 @settings(max_examples=30)
@@ -94,7 +106,7 @@ def test_a_flipped_bit_is_noticed(tmp_path_factory, place, bit):
     content[int(place * len(content))] ^= 1 << bit
     path.write_bytes(content)
     with pytest.raises(ValueError, match="checksum"):
-        read(path)
+        check(path)
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-1], lambda c: c + b"x", lambda c: b""])
@@ -102,4 +114,4 @@ def test_another_size_is_noticed(tmp_path, change):
     write(tmp_path / "a")
     (tmp_path / "a").write_bytes(change((tmp_path / "a").read_bytes()))
     with pytest.raises(ValueError, match="size"):
-        read(tmp_path / "a")
+        check(tmp_path / "a")

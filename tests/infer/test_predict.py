@@ -14,10 +14,10 @@ from odc.geo.geobox import GeoBox
 from small import as_they_are, bundle_of, stack_of
 
 from m3amba_geo.errors import NoOverlapError, OutOfMemoryError, RasterUnreadableError
+from m3amba_geo.geo.region import Region, region_of
 from m3amba_geo.geo.windows import blend_weights, starts
 from m3amba_geo.infer.predict import map_rows
 from m3amba_geo.infer.predictor import CPU_BATCH, Predictor, agreement
-from m3amba_geo.infer.region import Region, region_of
 from m3amba_geo.model.guided import GuidedM3amba
 
 CPU = torch.device("cpu")

@@ -222,13 +222,15 @@ def test_colours_and_names_travel_with_the_map(full, model):
     assert (sidecar.model_name, sidecar.patch, sidecar.areas) == ("model.m3amba", PATCH, ())
 
 
-def test_events_begin_with_the_job_count_the_rows_and_name_the_files(full):
+def test_events_begin_with_the_job_count_what_is_done_and_name_the_files(full):
     results, _, events = full
     assert events[0] == Started("classify", events[0].version)
-    for phase in ("mapping", "writing"):
-        rows = [e.done for e in events if isinstance(e, Progress) and e.phase == phase]
-        assert rows == sorted(set(rows))
-        assert rows[-1] == 50
+    for phase, unit in (("mapping", "rows"), ("writing", "pixels")):
+        told = [e for e in events if isinstance(e, Progress) and e.phase == phase]
+        done = [e.done for e in told]
+        assert done == sorted(set(done))
+        assert done[-1] == told[0].total
+        assert {e.unit for e in told} == {unit}
     artifacts = {event.role: event.path for event in events if isinstance(event, Artifact)}
     assert artifacts == {
         "map": str(results.map),

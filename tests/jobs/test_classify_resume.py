@@ -309,8 +309,8 @@ def test_two_runs_into_one_output_are_refused(model, scene, out, name):
 
 
 def test_blocks_count_as_space_until_they_are_there(model, scene, out, monkeypatch):
-    row = SHAPE[1] * (1 + 4 + 3 * 4)
-    need = row * SHAPE[0] + 5 * 32 + sum(n * SHAPE[0] * SHAPE[1] // 50 for n in (1, 4, 12))
+    row = SHAPE[1] * (1 + 1 + 4 + 3 * 4)
+    need = row * SHAPE[0] + 5 * 32 + sum(n * SHAPE[0] * SHAPE[1] // 50 for n in (1, 1, 4, 12))
 
     def free(bytes_left):
         monkeypatch.setattr(

@@ -78,7 +78,7 @@ def processing(tmp_path_factory):
 def model_file():
     """Writes a model file with a manifest and no weights, as far as the plugin reads it."""
 
-    def write(path, modalities, classes=("forest", "water"), model_format=1, dropout=0.0):
+    def write(path, modalities, classes=("forest", "water"), model_format=2, dropout=0.0):
         manifest = {
             "format": model_format,
             "modalities": [

@@ -327,7 +327,7 @@ def test_what_is_no_model_is_refused(run, mapping, content):
 
 
 def test_a_model_of_a_later_format_is_refused(run, mapping, model_file):
-    model_file(Path(mapping["MODEL"]), [("height", 1)], model_format=2)
+    model_file(Path(mapping["MODEL"]), [("height", 1)], model_format=3)
     assert "has format 2" in run("classify", mapping).failure
 
 

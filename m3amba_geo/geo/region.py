@@ -1,4 +1,4 @@
-"""What part of a grid is mapped."""
+"""Parts of a grid."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,11 @@ class Region:
     left: int
     bottom: int
     right: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """What takes it from an array of the grid."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
 
     @property
     def shape(self) -> tuple[int, int]:
