@@ -328,7 +328,7 @@ def test_what_is_no_model_is_refused(run, mapping, content):
 
 def test_a_model_of_a_later_format_is_refused(run, mapping, model_file):
     model_file(Path(mapping["MODEL"]), [("height", 1)], model_format=3)
-    assert "has format 2" in run("classify", mapping).failure
+    assert "has format 3" in run("classify", mapping).failure
 
 
 def test_assessing_is_handed_over(run, scene, tmp_path):
