@@ -189,7 +189,7 @@ def test_a_workshop_closes_what_it_opened(inputs, out, monkeypatch):
         workshop.setup(SimpleNamespace(state=SimpleNamespace(nthreads=1)))
         for block in journal.missing():
             assert journal.holds(block, workshop.make(block))
-        opened.extend(workshop._mapper.stack.modalities[0].rasters)
+        opened.extend(r for m in workshop._mapper.stack.modalities for r in m.rasters)
         assert not opened[0]._file.closed
         workshop.teardown(None)
         workshop._bench.shutdown(wait=True)
