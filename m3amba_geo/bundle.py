@@ -166,8 +166,8 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
             tensors[f"features.{n}.{around.side}.center"] = torch.from_numpy(around.center)
             tensors[f"features.{n}.{around.side}.matrix"] = torch.from_numpy(around.matrix)
     for n, area in enumerate(bundle.areas):
-        tensors[f"area.{n}.train"] = torch.from_numpy(area.train.turns)
-        tensors[f"area.{n}.validation"] = torch.from_numpy(area.validation.turns)
+        tensors[f"area.{n}.train"] = torch.from_numpy(area.train.numbers(area.shape))
+        tensors[f"area.{n}.validation"] = torch.from_numpy(area.validation.numbers(area.shape))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     manifest = _ADAPTER.dump_json(bundle.manifest).decode()
     content = save(tensors, {_KEY: manifest, "sha256": _digest(manifest, tensors)})

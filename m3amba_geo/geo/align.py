@@ -209,8 +209,8 @@ def _check_missing(
         return
     if not Coverage.of(wanted, dropout).fewer:
         raise ModalityMissingError(
-            f"The model needs all of {', '.join(wanted)}: it was trained without modality dropout. "
-            f"Missing: {missing}.",
+            f"All of {', '.join(wanted)} are needed, in training and by models without modality "
+            f"dropout. Missing: {missing}.",
             "Give all, or train a model with modality_dropout = 0.1 in the table [train] of "
             "m3amba.toml: such a one goes without.",
         )

@@ -37,18 +37,23 @@ class Runs:
         return cls(np.stack([firsts, lasts + 1], axis=1).ravel())
 
     @classmethod
-    def checked(cls, turns: NDArray[np.generic], shape: tuple[int, int]) -> Self:
-        """Returns the mask of these turns on a grid `(H, W)`.
+    def checked(cls, numbers: NDArray[np.generic], shape: tuple[int, int]) -> Self:
+        """Returns the mask that `numbers` has told.
 
         Raises:
-            ValueError: They are none of such a grid.
+            ValueError: It is none of a grid of this shape.
         """
-        size = max(0, shape[0]) * max(0, shape[1])
-        runs = cls(turns.astype(np.int64, casting="safe", copy=False))
-        ordered = turns.ndim == 1 and turns.size % 2 == 0 and bool((np.diff(runs.turns) > 0).all())
-        if not ordered or (turns.size and not 0 <= runs.turns[0] < runs.turns[-1] <= size):
+        *_, size = np.atleast_1d(numbers) if numbers.size else [0]
+        turns = numbers[:-1].astype(np.int64, casting="safe")
+        ordered = turns.ndim == 1 and turns.size % 2 == 0 and bool((np.diff(turns) > 0).all())
+        fits = min(shape) > 0 and size == shape[0] * shape[1]
+        if not ordered or not fits or (turns.size and not 0 <= turns[0] < turns[-1] <= size):
             raise ValueError(f"These are not runs of {shape[0]} x {shape[1]} pixels.")
-        return runs
+        return cls(turns)
+
+    def numbers(self, shape: tuple[int, int]) -> NDArray[np.int64]:
+        """Returns what files hold: the turns, and the number of pixels `H * W` behind them."""
+        return np.append(self.turns, shape[0] * shape[1])
 
     @property
     def count(self) -> int:
@@ -66,9 +71,10 @@ class Runs:
             yield pixels
 
 
-def to_text(runs: Runs) -> str:
-    """Returns the turns, compressed, as base64 for JSON."""
-    return base64.b64encode(zlib.compress(runs.turns.astype("<i8").tobytes(), 9)).decode("ascii")
+def to_text(runs: Runs, shape: tuple[int, int]) -> str:
+    """Returns the numbers, compressed, as base64 for JSON."""
+    numbers = runs.numbers(shape).astype("<i8")
+    return base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode("ascii")
 
 
 def from_text(text: str, shape: tuple[int, int]) -> Runs:
@@ -92,7 +98,7 @@ def _unpressed(raw: bytes) -> Iterator[Positions]:
     press = zlib.decompressobj()
     while piece := press.decompress(raw, _PIECE):
         numbers = np.frombuffer(piece, "<i8").astype(np.int64)
-        if (np.diff(numbers) <= 0).any():
+        if (np.diff(numbers) < 0).any() or (numbers[:-2] == numbers[1:-1]).any():
             raise ValueError("the mask is damaged: its runs are out of order")
         yield numbers
         raw = press.unconsumed_tail

@@ -87,8 +87,8 @@ def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:
     return tuple(
         AreaRecord(
             GridRecord.of(area.grid),
-            to_text(area.train),
-            to_text(area.validation),
+            to_text(area.train, area.shape),
+            to_text(area.validation, area.shape),
         )
         for area in areas
     )

@@ -240,7 +240,7 @@ def _open(
     trained = None if start is None else start.manifest.modalities
     opened: list[_Scene] = []
     for n, scene in enumerate(scenes):
-        stack = handles.enter_context(open_stack(scene, emit, trained, config.modality_dropout))
+        stack = handles.enter_context(open_stack(scene, emit, trained))
         trained = trained or _modalities(stack)  # later scenes are matched to the first
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)

@@ -24,8 +24,8 @@ def test_masks_survive_turning_and_text(mask, piece, most):
         runs = runs_of(mask)
         found = [
             runs,
-            Runs.checked(runs.turns, mask.shape),
-            from_text(to_text(runs), mask.shape),
+            Runs.checked(runs.numbers(mask.shape), mask.shape),
+            from_text(to_text(runs, mask.shape), mask.shape),
         ]
         assert all(np.array_equal(mask_of(one, mask.shape), mask) for one in found)
     assert runs.count == mask.sum()
@@ -34,21 +34,22 @@ def test_masks_survive_turning_and_text(mask, piece, most):
     assert max(map(len, parts)) <= most
 
 
-@pytest.mark.parametrize("shape", [(0, 0), (-1, 8), (-1, -8), (3, -1), (2, 7)])
-def test_a_smaller_shape_is_refused(shape):
+@pytest.mark.parametrize("shape", [(0, 0), (-1, 8), (-3, -5), (3, -1), (2, 7), (3, 6)])
+def test_another_shape_is_refused(shape):
     runs = runs_of(np.ones((3, 5), bool))
     with pytest.raises(ValueError, match="not runs of"):
-        Runs.checked(runs.turns, shape)
+        Runs.checked(runs.numbers((3, 5)), shape)
     with pytest.raises(ValueError, match="not runs of"):
-        from_text(to_text(runs), shape)
+        from_text(to_text(runs, (3, 5)), shape)
 
 
 @pytest.mark.parametrize(
-    "turns", [[3], [3, 3], [5, 4], [-1, 4], [3, 16], [[1, 2]], [1.0, 2.0], [1, 4, 3, 5]]
+    "numbers",
+    [[], [3, 15], [3, 3, 15], [5, 4, 15], [-1, 4, 15], [3, 16, 15], [[1, 2, 15]], [1.0, 2.0, 15.0]],
 )
-def test_what_are_no_turns_is_refused(turns):
+def test_what_are_no_runs_is_refused(numbers):
     with pytest.raises((ValueError, TypeError)):
-        Runs.checked(np.array(turns), (3, 5))
+        Runs.checked(np.array(numbers), (3, 5))
 
 
 @pytest.mark.parametrize("text", ["", "!", "ä", "AAAA", base64.b64encode(b"junk").decode()])
@@ -72,6 +73,6 @@ def test_a_mask_takes_as_much_memory_as_it_has_runs():
     size = 1 << 26
     tracemalloc.start()
     everything = Runs(np.array([0, size]))
-    assert from_text(to_text(everything), (1, size)).count == size
+    assert from_text(to_text(everything, (1, size)), (1, size)).count == size
     assert tracemalloc.get_traced_memory()[1] < size // 100
     tracemalloc.stop()

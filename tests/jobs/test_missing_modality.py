@@ -168,9 +168,8 @@ def test_without_any_valid_pixel_there_is_no_map(tmp_path, models):
     assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "b.tif"}
 
 
-def test_training_uses_labels_where_one_modality_is_enough_and_says_so(
-    place, tmp_path, small_network
-):
+def test_training_learns_from_complete_pixels_whatever_the_dropout(place, tmp_path, small_network):
+    """What is missing where may go with the classes, and must not be what tells them apart."""
     with rasterio.open(place.height, "r+") as file:
         pixels = file.read()
         pixels[:, :, : pixels.shape[2] // 2] = np.nan
@@ -183,5 +182,5 @@ def test_training_uses_labels_where_one_modality_is_enough_and_says_so(
         counts[dropout] = train.run([place.scene], config, events.append).pixels
         assert read_manifest(out / "model.m3amba").modality_dropout == dropout
         assert read_manifest(out / "model.m3amba").coverage.fewer == (dropout > 0)
-        assert ("labels-nodata" in {getattr(e, "code", "") for e in events}) == (dropout == 0)
-    assert sum(counts[0.3].values()) > 1.5 * sum(counts[0.0].values())
+        assert "labels-nodata" in {getattr(e, "code", "") for e in events}
+    assert counts[0.3] == counts[0.0]

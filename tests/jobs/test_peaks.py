@@ -42,7 +42,7 @@ def place(folder, side):
     grid = GeoBox((side, side), TRANSFORM, CRS)
     train = Runs.of((np.arange(TILE // 2)[:, None] * side + np.arange(TILE)).ravel())
     none = Runs(np.zeros(0, np.int64))
-    area = AreaRecord(GridRecord.of(grid), to_text(train), to_text(none))
+    area = AreaRecord(GridRecord.of(grid), to_text(train, grid.shape), to_text(none, grid.shape))
     sidecar = Sidecar("0" * 64, "m", "", 32, legend_of(1, 2, 3), (), (area,))
     sidecar_path(path).write_text(sidecar.to_text())
     return [path, labels, folder / f"page{side}.html"]
