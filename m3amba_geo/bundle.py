@@ -79,8 +79,8 @@ class Manifest:
         licence: What the maker allows.
         embedding: How bands became images for the encoder: by weights that were trained, or by
             principal components.
-        modality_dropout: By what chance training has silenced modalities; above 0 the network
-            knows how to do with fewer, see `coverage`.
+        modality_dropout: By what chance training has silenced modalities; the network
+            may do with fewer, see `coverage`.
         format: Version of this manifest.
     """
 

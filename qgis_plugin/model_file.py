@@ -13,6 +13,9 @@ from pathlib import Path
 from .translate import tr
 
 FORMAT = 2
+ENOUGH = (
+    0.2  # modality dropout from which on a model does with fewer; the backend's geo/coverage.py
+)
 _MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
@@ -64,5 +67,5 @@ def read_model(path: Path) -> Model:
     return Model(
         tuple((m["name"], len(m["bands"])) for m in manifest["modalities"]),
         tuple(entry["name"] for entry in manifest["legend"]),
-        manifest.get("modality_dropout", 0) > 0,
+        manifest.get("modality_dropout", 0) >= ENOUGH,
     )

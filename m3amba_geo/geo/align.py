@@ -209,9 +209,9 @@ def _check_missing(
         return
     if not Coverage.of(wanted, dropout).fewer:
         raise ModalityMissingError(
-            f"All of {', '.join(wanted)} are needed, in training and by models without modality "
-            f"dropout. Missing: {missing}.",
-            "Give all, or train a model with modality_dropout = 0.1 in the table [train] of "
+            f"All of {', '.join(wanted)} are needed, in training and by models with little "
+            f"modality dropout. Missing: {missing}.",
+            "Give all, or train a model with modality_dropout = 0.3 in the table [train] of "
             "m3amba.toml: such a one goes without.",
         )
     emit(Note(f"The scene is taken without {missing}."))

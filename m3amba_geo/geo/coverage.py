@@ -14,6 +14,7 @@ from m3amba_geo.geo.raster import Mask
 Used = NDArray[np.uint8]
 """`(h, w)` what each pixel is made from: a code of `Coverage`, 0 where it is not mapped."""
 
+ENOUGH = 0.2  # modality dropout from which on a network is trusted to do with fewer
 COMPLETE = 1  # the code of all modalities
 _MOST = 8  # modalities whose subsets fit into a byte
 _COMPLETE_COLOR = "#b5bdb9"
@@ -37,7 +38,7 @@ class Coverage:
     @classmethod
     def of(cls, names: Sequence[str], dropout: float) -> Self:
         """Returns what a network needs whose training has silenced modalities by this chance."""
-        return cls(tuple(names), dropout > 0 and 1 < len(names) <= _MOST)
+        return cls(tuple(names), dropout >= ENOUGH and 1 < len(names) <= _MOST)
 
     def used(self, valid: Sequence[Mask]) -> Used:
         """Returns what each pixel is made from, by where the modalities are valid."""

@@ -35,7 +35,7 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     model = folder / "m.m3amba"
     bundle = bundle_of({"missing": 2, "bands": 3}, patch=8)
-    save_bundle(model, with_manifest(bundle, modality_dropout=0.1))
+    save_bundle(model, with_manifest(bundle, modality_dropout=0.3))
     noise = np.random.default_rng(0).normal(0, 1, (3, ROWS, 64)).astype(np.float32)
     scene = SceneConfig((ModalityConfig("bands", (write_raster(folder / "bands.tif", noise),)),))
     return model, scene, contents(make(model, scene, folder / "map.tif"))

@@ -253,7 +253,7 @@ def test_a_missing_modality_is_invalid_everywhere_if_training_allowed_for_it(pla
     before = [trained("radar", "a", "b", "c"), trained("height", "height")]
     configured = SceneConfig((ModalityConfig("height", (place.height,)),))
     said = []
-    with open_stack(configured, said.append, before, 0.1) as stack:
+    with open_stack(configured, said.append, before, 0.3) as stack:
         pixels, valid = stack.read(-2, 0, HEIGHT, WIDTH)
         assert [p.shape for p in pixels] == [(3, HEIGHT, WIDTH), (1, HEIGHT, WIDTH)]
         assert not pixels[0].any()
@@ -265,7 +265,7 @@ def test_a_missing_modality_is_invalid_everywhere_if_training_allowed_for_it(pla
     text = refused(ModalityMissingError, configured, before)
     assert "radar" in text
     unknown = SceneConfig((ModalityConfig("other", (place.height,)),))
-    with pytest.raises(BandMismatchError), open_stack(unknown, ignore, before, 0.1):
+    with pytest.raises(BandMismatchError), open_stack(unknown, ignore, before, 0.3):
         pass
 
 

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from m3amba_geo.geo.coverage import COMPLETE, Coverage
+from m3amba_geo.geo.coverage import COMPLETE, ENOUGH, Coverage
 
 
 def subsets(count):
@@ -14,8 +14,8 @@ def subsets(count):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
-def test_without_dropout_all_are_needed(count):
-    coverage = Coverage.of([f"m{n}" for n in range(count)], 0.0)
+def test_with_little_dropout_all_are_needed(count):
+    coverage = Coverage.of([f"m{n}" for n in range(count)], ENOUGH - 0.01)
     used = coverage.used(subsets(count))
     assert used.dtype == np.uint8
     assert used[0].tolist() == [0] * (2**count - 1) + [COMPLETE]
@@ -25,7 +25,7 @@ def test_without_dropout_all_are_needed(count):
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_with_dropout_one_is_enough_and_every_subset_has_a_code(count):
     names = [f"m{n}" for n in range(count)]
-    coverage = Coverage.of(names, 0.1)
+    coverage = Coverage.of(names, ENOUGH)
     valid = subsets(count)
     used = coverage.used(valid)[0]
     assert used.dtype == np.uint8
@@ -47,6 +47,6 @@ def test_one_modality_can_t_be_missing_and_of_many_none():
 
 def test_a_single_pixel_is_a_position():
     """As labelled pixels are read: `(n,)`, not `(h, w)`."""
-    coverage = Coverage.of(["a", "b"], 0.1)
+    coverage = Coverage.of(["a", "b"], ENOUGH)
     valid = [np.array([True, False, True, False]), np.array([True, True, False, False])]
     assert coverage.used(valid).tolist() == [1, 2, 3, 0]

@@ -148,7 +148,7 @@ def test_what_pixels_are_made_from_comes_with_them_and_one_modality_may_be_enoug
     holes = {n: rng.random(shape) < 0.3 for n in range(2)}
     holes[0][:PATCH, :PATCH] = holes[1][:PATCH, :PATCH] = True
     stack = stack_of(
-        rng.normal(0, 1, (2, *shape)), rng.normal(0, 1, (1, *shape)), invalid=holes, dropout=0.1
+        rng.normal(0, 1, (2, *shape)), rng.normal(0, 1, (1, *shape)), invalid=holes, dropout=0.3
     )
     rows = list(map_rows(stack, Plain(), 6, whole(stack)))
     used = np.concatenate([r.used for r in rows])

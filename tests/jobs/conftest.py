@@ -80,7 +80,7 @@ def trained(tmp_path_factory) -> Trained:
     train_events, classify_events = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(WIDTH_AND_DEPTH, "tiny", QUICK_SIZE)
-        trained = train.run([place.scene], quick(folder), train_events.append)
+        trained = train.run([place.scene], quick(folder, modality_dropout=0.2), train_events.append)
     config = ClassifyConfig(
         out=folder / "map.tif",
         confidence=folder / "confidence.tif",

@@ -47,7 +47,7 @@ def model(tmp_path_factory):
 def model_of(**options):
     """Does with fewer modalities, so that what pixels are made from is an output, too."""
     bundle = bundle_of({"a": 2, "b": 1}, patch=PATCH, **options)
-    return with_manifest(bundle, modality_dropout=0.1)
+    return with_manifest(bundle, modality_dropout=0.3)
 
 
 @pytest.fixture

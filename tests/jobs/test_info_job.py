@@ -21,7 +21,7 @@ def test_a_model(trained):
     assert model["network"] == "tiny: width 16, depth 1, patch 16"
     assert [(m["name"], m["bands"]) for m in model["modalities"]] == [("optical", 4), ("height", 1)]
     assert [entry["name"] for entry in model["classes"]] == list(NAMES)
-    assert model["modality_dropout"] == 0.1
+    assert model["modality_dropout"] == 0.2
     assert (model["guide"], model["crs"], model["resolution"]) == ("none", ["EPSG:32632"], [30, 30])
     assert model["sha256"] == checksum(trained.model)
     assert model["scores"] == trained.train_results.scores

@@ -31,7 +31,7 @@ def models(tmp_path_factory):
     """The same network, said to be trained with and without modality dropout."""
     folder = tmp_path_factory.mktemp("models")
     bundle = bundle_of({"a": 2, "b": 1}, patch=16)
-    for name, dropout in (("with", 0.1), ("without", 0.0)):
+    for name, dropout in (("with", 0.3), ("without", 0.1)):
         save_bundle(folder / f"{name}.m3amba", with_manifest(bundle, modality_dropout=dropout))
     return folder / "with.m3amba", folder / "without.m3amba"
 
@@ -181,6 +181,6 @@ def test_training_learns_from_complete_pixels_whatever_the_dropout(place, tmp_pa
         config = quick(out, epochs=1, modality_dropout=dropout)
         counts[dropout] = train.run([place.scene], config, events.append).pixels
         assert read_manifest(out / "model.m3amba").modality_dropout == dropout
-        assert read_manifest(out / "model.m3amba").coverage.fewer == (dropout > 0)
+        assert read_manifest(out / "model.m3amba").coverage.fewer == (dropout > 0.2)
         assert "labels-nodata" in {getattr(e, "code", "") for e in events}
     assert counts[0.3] == counts[0.0]

@@ -151,7 +151,7 @@ def test_the_hole_of_an_upper_scene_shows_the_lower_one(model, scenes):
 def test_a_scene_may_lack_a_modality_and_the_mosaic_shows_what_it_is_made_from(tmp_path, scenes):
     model = tmp_path / "fewer.m3amba"
     bundle = bundle_of({"optical": 2, "dem": 1}, patch=8)
-    save_bundle(model, with_manifest(bundle, modality_dropout=0.1))
+    save_bundle(model, with_manifest(bundle, modality_dropout=0.3))
     index = geopackage(scenes, dem=["data/west_dem.tif", None])
     events = []
     results = run(model, index, events.append)
