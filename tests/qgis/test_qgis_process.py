@@ -111,9 +111,10 @@ def test_help_is_complete(qgis_process):
     assert set(told["parameters"]) == {
         "MODEL", "RASTERS", "EXTENT", "GROUPS", "MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY",
         "GUIDE_WEIGHTS", "RESTART", "ALLOW_NETWORK", "DEVICE", "MAP", "CONFIDENCE", "PROBABILITIES",
+        "MODALITIES_USED",
     }  # fmt: skip
     assert all(parameter["help"] for parameter in told["parameters"].values())
-    assert set(told["outputs"]) == {"MAP", "CONFIDENCE", "PROBABILITIES"}
+    assert set(told["outputs"]) == {"MAP", "MODALITIES_USED", "CONFIDENCE", "PROBABILITIES"}
 
 
 def test_start_up_costs_less_than_50_ms(qgis_process, packed, tmp_path):
