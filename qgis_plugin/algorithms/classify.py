@@ -141,6 +141,7 @@ class Classify(BackendAlgorithm):
                 "GeoTIFF of the modalities that each pixel is made from, for a model that does "
                 "with fewer; beside the map if left out."
             ),
+            advanced=True,
         )
 
     def preflight(self, parameters, context):
