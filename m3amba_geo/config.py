@@ -187,8 +187,8 @@ class TrainConfig:
             averaged weights are sure of, in the later part of training; 0 trains on labels alone.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From
-            0.2 on the model does with fewer, and maps pixels where any is valid. Of one modality,
-            or of more than eight, none is silenced.
+            0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two
+            to eight.
         noise: Standard deviation of spectral noise, in standard deviations of the band.
         class_balance: 0 counts every pixel alike, 1 every class; between, by that power.
         ema: Decay of the averaged weights, which are the ones kept.

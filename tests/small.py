@@ -88,7 +88,7 @@ def as_they_are(*bands):
     return [Features(BandStatistics(np.zeros(count), np.ones(count))) for count in bands]
 
 
-def two_sides(side, *, validation=True, invalid=None, dropout=0.0):
+def two_sides(side, *, validation=True, invalid=None):
     """A labelled scene of two classes, left and right, that the first modality tells apart."""
     rng = np.random.default_rng(0)
     rows, columns = np.indices((side, side))
@@ -98,7 +98,7 @@ def two_sides(side, *, validation=True, invalid=None, dropout=0.0):
     held_out = rows >= 3 * side // 4
     train = np.where(held_out, UNLABELLED, truth)
     held = np.where(held_out & validation, truth, UNLABELLED)
-    return scene_of(stack_of(pixels, other, invalid=invalid, dropout=dropout), train, held)
+    return scene_of(stack_of(pixels, other, invalid=invalid), train, held)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -60,7 +60,7 @@ class Batch:
         patches: For each modality `(B, C_n, P, P)` float32 features, 0 where invalid.
         clean: The same before they were disturbed; turned alike.
         classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
-        valid: `(B, P, P)` bool, where a pixel counts: as many modalities as needed are there.
+        valid: `(B, P, P)` bool, where a pixel counts: every modality is valid.
         there: `(N, B, P, P)` bool, where each modality is, on such pixels: valid, and not silenced.
         taught: `(B, P, P)` int64 class index that a teacher is sure of, on unlabelled pixels;
             `UNLABELLED` elsewhere.
@@ -206,30 +206,20 @@ class Patches:
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
         clean = [_turned(p, turns, mirrored) for p in cut.pixels]
         valid = [_turned(v, turns, mirrored) for v in cut.valid]
+        classes, counts = (_turned(a, turns, mirrored) for a in (cut.classes, cut.counts))
         pixels = [disturb(p, rng, config) for p in clean]
-        if self._coverage.fewer:
-            valid = silence(valid, rng, config.modality_dropout)
+        valid = silence(valid, rng, config.modality_dropout)
         # What is invalid stays 0, as it is when a map is made.
         pixels = [p * v for p, v in zip(pixels, valid, strict=True)]
-        return self._patch(window, pixels, clean, _turned(cut.classes, turns, mirrored), valid)
+        return _Patch(window, pixels, clean, classes, counts, valid)
 
     def _cut(self, window: Window, classes: Marks[np.int32]) -> _Patch:
         side = self.patch
         pixels, valid = self._read[window.scene](window.top, window.left, side, side)
         cut = classes.window(window.top, window.left, side, side, UNLABELLED)
-        return self._patch(window, pixels, pixels, cut, valid)
-
-    def _patch(
-        self,
-        window: Window,
-        pixels: list[Pixels],
-        clean: list[Pixels],
-        classes: NDArray[np.int32],
-        valid: list[Mask],
-    ) -> _Patch:
         counts = self._coverage.used(valid) > 0
-        classes = np.where(counts, classes, np.int32(UNLABELLED))
-        return _Patch(window, pixels, clean, classes, counts, valid)
+        cut[~counts] = UNLABELLED
+        return _Patch(window, pixels, pixels, cut, counts, valid)
 
 
 def _batch(patches: Sequence[_Patch]) -> Batch:
@@ -285,7 +275,7 @@ def silence(valid: list[Mask], rng: np.random.Generator, chance: float) -> list[
 
     Any that leave one are as likely as others.
     """
-    if rng.random() < chance:
+    if len(valid) > 1 and rng.random() < chance:
         silent = int(rng.integers(1, 2 ** len(valid) - 1))  # a bit for each modality
         valid = [v & (not silent >> n & 1) for n, v in enumerate(valid)]
     return valid

@@ -45,6 +45,7 @@ def quick(folder: Path, **changes: object) -> TrainConfig:
         "epochs": 5,
         "learning_rate": 1e-2,
         "ema": 0.9,
+        "modality_dropout": 0.2,  # enough for maps of fewer modalities
         "threads": 1,  # small networks lose more by sharing out than they gain
         "split": SplitConfig(by="polygon", validation=0.25, test=0.25, gap=4),
         "guide": GuideConfig(mode="none"),
@@ -80,7 +81,7 @@ def trained(tmp_path_factory) -> Trained:
     train_events, classify_events = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(WIDTH_AND_DEPTH, "tiny", QUICK_SIZE)
-        trained = train.run([place.scene], quick(folder, modality_dropout=0.2), train_events.append)
+        trained = train.run([place.scene], quick(folder), train_events.append)
     config = ClassifyConfig(
         out=folder / "map.tif",
         confidence=folder / "confidence.tif",

@@ -6,9 +6,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import rasterio
+import torch
 from small import bundle_of, with_manifest
 
-from m3amba_geo.bundle import read_manifest, save_bundle
+from m3amba_geo.bundle import load_bundle, read_manifest, save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
 from m3amba_geo.errors import (
     AllNodataError,
@@ -184,3 +185,13 @@ def test_training_learns_from_complete_pixels_whatever_the_dropout(place, tmp_pa
         assert read_manifest(out / "model.m3amba").coverage.fewer == (dropout > 0.2)
         assert "labels-nodata" in {getattr(e, "code", "") for e in events}
     assert counts[0.3] == counts[0.0]
+
+
+def test_training_silences_modalities_as_often_as_asked(place, tmp_path, small_network):
+    found = []
+    for dropout in (0.0, 0.3):
+        out = tmp_path / f"{dropout}"
+        out.mkdir()
+        model = train.run([place.scene], quick(out, epochs=1, modality_dropout=dropout), ignore)
+        found.append(load_bundle(model.model).network.state_dict())
+    assert any(not torch.equal(one, found[1][name]) for name, one in found[0].items())

@@ -49,7 +49,7 @@ def make_guide():
 
 def make_patches(step=CELL):
     holes = {1: np.indices((SIDE, SIDE))[1] < SIDE // 2}  # windows at the left see no height
-    return Patches([two_sides(SIDE, invalid=holes, dropout=0.3)], as_they_are(3, 1), PATCH, step)
+    return Patches([two_sides(SIDE, invalid=holes)], as_they_are(3, 1), PATCH, step)
 
 
 def images_of(guide):

@@ -291,20 +291,21 @@ def test_any_modalities_are_silenced_but_never_all(count):
     assert silence(valid, rng, 0.0) is valid
 
 
-def test_what_is_silenced_is_missing_and_pixels_without_anything_do_not_count():
+def test_modalities_are_silenced_and_complete_pixels_count_all_the_same():
     shape = (24, 24)
     rng = np.random.default_rng(0)
     holes = [rng.random(shape) < 0.4 for _ in range(2)]
     data = np.full((2, *shape), 3.0), np.full((1, *shape), 5.0)
-    stack = stack_of(*data, invalid=dict(enumerate(holes)), dropout=0.5)
+    stack = stack_of(*data, invalid=dict(enumerate(holes)))
     scene = scene_of(stack, np.zeros(shape, np.int32), np.zeros(shape, np.int32))
     patches = Patches([scene], as_they_are(2, 1), 8)
     config = TrainConfig(noise=0, band_dropout=0, modality_dropout=0.5, batch=4)
     silenced = Counter()
     for batch in epoch(patches, config):
         there = torch.stack([(patch != 0).all(dim=1) for patch in batch.patches])
-        assert torch.equal(batch.there, there)
-        assert torch.equal(batch.valid, there.any(0))
+        whole = [(clean != 0).all(dim=1) for clean in batch.clean]
+        assert torch.equal(batch.valid, whole[0] & whole[1])
+        assert torch.equal(batch.there, there & batch.valid)
         assert torch.equal(batch.classes != UNLABELLED, batch.valid)
         silenced.update(map(tuple, (~there.flatten(2).any(2)).T.tolist()))
         assert all(clean.flatten(1).any(1).all() for clean in batch.clean)  # the teacher's
