@@ -13,9 +13,7 @@ from pathlib import Path
 from .translate import tr
 
 FORMAT = 2
-ENOUGH = (
-    0.2  # modality dropout from which on a model does with fewer; the backend's geo/coverage.py
-)
+ENOUGH = 0.2  # as geo/coverage.py of the backend: modality dropout of models that do with fewer
 _MOST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 

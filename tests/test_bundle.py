@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import re
 import struct
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from m3amba_geo import bundle as bundles
 from m3amba_geo.bundle import Scaling, load_bundle, read_manifest, save_bundle
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelError, OutputError
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.coverage import ENOUGH
 from m3amba_geo.model.guide import GuideIdentity
 
 
@@ -307,3 +310,9 @@ def test_no_word_of_the_manifest_is_taken_for_a_path(tmp_path, opened):
     ours = [path for path in opened.paths if str(tmp_path) in path]
     assert set(ours) == {str(tmp_path / "model.m3amba")}
     assert GridRecord.of(bundle.areas[0].grid) == bundle.manifest.grids[0]
+
+
+def test_the_plugin_reads_the_same_format_and_expects_the_same_of_models():
+    plugin = (Path(bundles.__file__).parents[1] / "qgis_plugin" / "model_file.py").read_text()
+    told = dict(re.findall(r"^(FORMAT|ENOUGH) = ([\d.]+)", plugin, re.MULTILINE))
+    assert told == {"FORMAT": str(bundles.FORMAT), "ENOUGH": str(ENOUGH)}

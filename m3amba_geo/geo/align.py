@@ -128,8 +128,8 @@ def open_stack(
         scene: Rasters and grid.
         emit: Told of every warp and of every assumption.
         trained: The modalities of a model; the scene's are matched to them.
-        dropout: By what chance training silences modalities; above 0 the scene may lack some of
-            those of the model.
+        dropout: By what chance training has silenced modalities; often enough (see `Coverage`), and
+            the scene may lack some of those of the model.
 
     Raises:
         M3ambaError: A file is missing or broken, lacks a CRS, or does not overlap the grid.

@@ -18,6 +18,7 @@ import numpy as np
 import rasterio
 
 from m3amba_geo.assess.accuracy import Evaluation
+from m3amba_geo.bundle import read_manifest
 from m3amba_geo.config import ClassifyConfig, EvaluateConfig, ModalityConfig, SceneConfig
 from m3amba_geo.events import ignore
 from m3amba_geo.jobs import classify, evaluate, train
@@ -63,7 +64,7 @@ def _figures(recipe: Recipe, modalities: list[str], dropout: float, seed: int) -
             "modality_dropout": dropout,
             "seed": seed,
             "commit": record.circumstances()["commit"],
-            "overall_accuracy": _scores(recipe.scene, modalities, dropout, model),
+            "overall_accuracy": _scores(recipe.scene, modalities, model),
         }
         saved.write_text(json.dumps(row))
     return json.loads(saved.read_text())
@@ -76,12 +77,10 @@ def _train(recipe: Recipe, scene: SceneConfig, dropout: float, seed: int, model:
         train.run([scene], config, ignore, resume=unfinished)
 
 
-def _scores(
-    scene: SceneConfig, modalities: list[str], dropout: float, model: Path
-) -> dict[str, float | None]:
+def _scores(scene: SceneConfig, modalities: list[str], model: Path) -> dict[str, float | None]:
     """Returns the overall accuracy of each map that the network can make."""
     scores = {"all": _score(model, _only(scene, modalities)).accuracy.overall}
-    if dropout == 0 or len(modalities) == 1:
+    if not read_manifest(model).coverage.fewer:
         return scores
     for name in modalities:
         rest = [other for other in modalities if other != name]
