@@ -206,7 +206,10 @@ class Patches:
         turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
         clean = [_turned(p, turns, mirrored) for p in cut.pixels]
         valid = [_turned(v, turns, mirrored) for v in cut.valid]
-        classes, counts = (_turned(a, turns, mirrored) for a in (cut.classes, cut.counts))
+        classes, counts = (
+            _turned(cut.classes, turns, mirrored),
+            _turned(cut.counts, turns, mirrored),
+        )
         pixels = [disturb(p, rng, config) for p in clean]
         valid = silence(valid, rng, config.modality_dropout)
         # What is invalid stays 0, as it is when a map is made.
