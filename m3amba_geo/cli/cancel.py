@@ -50,7 +50,10 @@ class Cancellation:
     ) -> None:
         self.close()
         for number, handler in self._previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            if self.asked:  # the process is ending: a second signal must not change how
+                signal.signal(number, signal.SIG_IGN)
+            else:
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def watch(self, descriptor: int) -> None:
         """Cancels on a line `{"cancel":true}` from a file descriptor, or on its end."""
