@@ -21,11 +21,11 @@ def starts(length: int, patch: int, stride: int) -> NDArray[np.int64]:
 
 
 def default_stride(patch: int) -> int:
-    """Returns three quarters of the patch: 1.8 times the work of windows laid side by side.
+    """Returns seven eighths of the patch: 1.3 times the work of windows laid side by side.
 
     Chosen by accuracy and seams: `training/results/stride.json`.
     """
-    return patch * 3 // 4
+    return max(1, patch * 7 // 8)
 
 
 def blend_weights(patch: int) -> NDArray[np.float32]:

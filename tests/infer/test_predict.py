@@ -65,7 +65,7 @@ def whole(stack):
     return Region(0, 0, *stack.grid.shape)
 
 
-def mapped(stack, predictor, region, stride=PATCH * 3 // 4):
+def mapped(stack, predictor, region, stride=PATCH * 7 // 8):
     """Returns shares and validity of a region, and that rows come in order without gaps."""
     rows = list(map_rows(stack, predictor, stride, region))
     tops = [r.top for r in rows]

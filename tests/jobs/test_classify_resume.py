@@ -28,8 +28,8 @@ from tests.conftest import write_raster
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PATCH, SHAPE = 16, (100, 40)
-ROWS = 24  # of a block, here
+PATCH, SHAPE = 16, (120, 40)
+ROWS = 28  # of a block, here
 
 
 @pytest.fixture(autouse=True)
@@ -113,13 +113,13 @@ def stopped(model, scene, out, phase="mapping", done=60, **options):
 
 
 @pytest.mark.parametrize(
-    ("phase", "done"), [("mapping", 30), ("mapping", 60), ("mapping", 100), ("writing", 1)]
+    ("phase", "done"), [("mapping", 30), ("mapping", 60), ("mapping", 115), ("writing", 1)]
 )
 def test_a_stopped_map_goes_on_and_is_the_same(model, scene, out, expected, phase, done):
     stopped(model, scene, out, phase, done)
     assert contents(out) == {}
     kept = [path.name for path in work_folder(out).glob("*.block")]
-    made = {30: 1, 60: 2, 100: 4, 1: 5}[done]
+    made = {30: 1, 60: 2, 115: 4, 1: 5}[done]
     assert len(kept) == made
     events = []
     results = run(model, scene, out, events.append)
@@ -127,7 +127,7 @@ def test_a_stopped_map_goes_on_and_is_the_same(model, scene, out, expected, phas
     assert not work_folder(out).exists()
     assert f"{made} of 5 blocks" in " ".join(e.message for e in events if isinstance(e, Note))
     rows = [e.done for e in events if isinstance(e, Progress) and e.phase == "mapping"]
-    assert rows[:1] == {1: [36], 2: [60], 4: [100], 5: []}[made]
+    assert rows[:1] == {1: [42], 2: [70], 4: [120], 5: []}[made]
     assert sum(results.pixels.values()) == SHAPE[0] * SHAPE[1]
     assert results.pixels["nodata"] == 100
 
@@ -156,7 +156,7 @@ def test_damaged_blocks_are_made_again(model, scene, out, expected):
     first, second = sorted(work_folder(out).glob("*.block"))
     first.write_bytes(first.read_bytes()[::-1])
     second.write_bytes(b"")
-    (work_folder(out) / ".rows-48-72.77.part.block").write_bytes(b"left by a kill")
+    (work_folder(out) / ".rows-56-84.77.part.block").write_bytes(b"left by a kill")
     events = []
     run(model, scene, out, events.append)
     assert [e.code for e in events if isinstance(e, Warned)].count("block-damaged") == 2
