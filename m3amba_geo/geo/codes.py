@@ -15,7 +15,15 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
-from m3amba_geo.geo.raster import DAMAGE, Mask, opened, read_warped, unreadable, warp
+from m3amba_geo.geo.raster import (
+    DAMAGE,
+    Mask,
+    opened,
+    read_masks,
+    read_warped,
+    unreadable,
+    warp,
+)
 
 _BLOCK = 1 << 21  # pixels that are read at a time
 
@@ -89,7 +97,7 @@ class CodeRaster:
         if self._warped is not None:
             raw = read_warped(self._warped, [1], window)[0]
             return raw, np.ones(raw.shape, np.bool_)
-        return self._file.read(1, window=window), self._file.read_masks(1, window=window) > 0
+        return self._file.read(1, window=window), read_masks(self._file, [1], window)[0]
 
     def blocks(self) -> Iterator[tuple[int, int, int, int]]:
         """Yields `(top, left, height, width)` of windows that cover the grid, from the top.

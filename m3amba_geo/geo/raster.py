@@ -8,7 +8,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import DatasetReader, Env
 from rasterio.enums import ColorInterp
 from rasterio.enums import Resampling as GdalResampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -146,7 +146,7 @@ class Raster:
 
     def _read_own(self, window: Window) -> Pixels:
         pixels: Pixels = self._file.read(self._indexes, window=window, out_dtype=np.float32)
-        pixels[self._file.read_masks(self._indexes, window=window) == 0] = np.nan
+        pixels[~read_masks(self._file, self._indexes, window)] = np.nan
         if self._alphas:  # GDAL's mask heeds it in files of two or four bands only
             alphas = self._file.read(self._alphas, window=window)
             pixels[:, (alphas == 0).any(axis=0)] = np.nan
@@ -234,6 +234,20 @@ def warp(
         tolerance=_TOLERANCE,
         UNIFIED_SRC_NODATA="NO",  # else a value that other bands lack counts as data
     )
+
+
+def read_masks(file: Any, indexes: list[int], window: Window) -> NDArray[np.bool_]:  # noqa: ANN401
+    """Returns where GDAL takes bands of a file for valid, `(bands, h, w)`: nodata, masks.
+
+    Where a file has nodata and transparency GDAL heeds the first alone, and rasterio says so;
+    `Raster` heeds both.
+    """
+    hidden = ColorInterp.alpha in file.colorinterp and file.nodata is not None
+    with warnings.catch_warnings() if hidden else nullcontext():
+        if hidden:
+            warnings.simplefilter("ignore", NodataShadowWarning)
+        masks: NDArray[np.bool_] = file.read_masks(indexes, window=window) > 0
+    return masks
 
 
 def read_warped(warped: WarpedVRT, indexes: list[int], window: Window) -> NDArray[Any]:

@@ -87,7 +87,7 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
     notes += _apply_gap(sides, labels, config.gap)
     lost = int((sides[held_out] == Side.GAP).sum())
     if 2 * lost > int(held_out.sum()):
-        remedy = "a larger --block or " if by == "block" else ""
+        remedy = "larger blocks (train.split.block in m3amba.toml) or " if by == "block" else ""
         notes.append(
             f"{lost:,} of {int(held_out.sum()):,} held-out pixels lie within {config.gap} pixels "
             f"of others and are not used; {remedy}a smaller --gap keeps more."

@@ -26,7 +26,7 @@ RowRecords = NDArray[np.void]
 """`(h,)` rows of a map: a field for each output, `(bands, W)`."""
 
 _EXTRA = 32  # a block costs at most one part in so many of work done twice
-_ROWS = 64  # read at a time
+_BYTES = 1 << 22  # read at a time
 
 
 def blocks_of(region: Region, patch: int, stride: int) -> tuple[Region, ...]:
@@ -99,7 +99,7 @@ def last_checksum(path: Path) -> bytes:
 
 
 def check_block(path: Path, run: str, block: Region, kind: np.dtype[np.void]) -> None:
-    """Reads a block, some rows at a time, and compares its checksum.
+    """Reads a block, a part at a time, and compares its checksum.
 
     Raises:
         ValueError: It is damaged.
@@ -110,8 +110,10 @@ def check_block(path: Path, run: str, block: Region, kind: np.dtype[np.void]) ->
     digest = _seeded(run, block)
     height = block.shape[0]
     with path.open("rb") as handle:
-        for first in range(0, height, _ROWS):
-            digest.update(handle.read(min(_ROWS, height - first) * kind.itemsize))
+        left = height * kind.itemsize
+        while left and (content := handle.read(min(_BYTES, left))):
+            digest.update(content)
+            left -= len(content)
         if handle.read() != digest.digest():
             raise ValueError(f"The checksum of {path} does not fit.")
 

@@ -22,6 +22,7 @@ from m3amba_geo.geo.windows import blend_weights, starts
 from m3amba_geo.infer.predictor import Predictor, Shares, dropping, joined
 
 _AHEAD = 2  # batches: one is read and one is computed or waits, while the sums take in another
+_AT_ONCE = 1 << 18  # probabilities handed on together: a processor's cache holds them
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
                 sums.take(next(begun).result())
             finished = int(tops[n + 1]) if n + 1 < len(tops) else region.bottom
             if finished > region.top:
-                yield sums.pop(finished)
+                yield from sums.pop(finished)
 
 
 def _ahead(items: Iterator[Future["_Begun"]]) -> Iterator[Future["_Begun"]]:
@@ -147,15 +148,17 @@ class _Sums:
         self._sums[:, :, there] += (shares * self._weights)[:, :, here]
         self._total[:, there] += self._weights[:, here]
 
-    def pop(self, bottom: int) -> Rows:
-        """Returns the rows above `bottom` that have not been returned yet."""
-        top = max(self._top, self._region.top)
-        rows = slice(top - self._top, min(bottom, self._region.bottom) - self._top)
-        total = np.maximum(self._total[rows], np.finfo(np.float32).tiny)
-        shares = (self._sums[:, rows] / total).astype(np.float32, copy=False)
-        used = self._used[rows].copy()
+    def pop(self, bottom: int) -> Iterator[Rows]:
+        """Yields the rows above `bottom` that have not been yielded yet, a few at a time."""
+        classes, _, width = self._sums.shape
+        step = max(1, _AT_ONCE // (classes * width))
+        last = min(bottom, self._region.bottom)
+        for top in range(max(self._top, self._region.top), last, step):
+            rows = slice(top - self._top, min(top + step, last) - self._top)
+            total = np.maximum(self._total[rows], np.finfo(np.float32).tiny)
+            shares = (self._sums[:, rows] / total).astype(np.float32, copy=False)
+            yield Rows(top, shares, self._used[rows].copy())
         self._slide(bottom)
-        return Rows(top, shares, used)
 
     def _columns(self, left: int, width: int) -> tuple[slice, slice]:
         """Returns where a window's columns fall in the region, and which of its own they are."""

@@ -155,6 +155,18 @@ def test_transparency_masks_and_is_no_band(tmp_path, bands, grid):
     assert all(list(zip(*(~v).nonzero(), strict=True)) == [(1, 2)] for v in valid)
 
 
+def test_nodata_and_transparency_are_both_heeded(tmp_path):
+    pixels = np.repeat(COUNTING.astype(np.uint8) + 1, 4, axis=0)
+    pixels[3] = 255
+    pixels[3, 1, 2] = 0
+    pixels[:3, 3, 4] = 99
+    path = write_raster(tmp_path / "a.tif", pixels, photometric="rgb", alpha="yes", nodata=99)
+    with open_raster(path) as raster:
+        assert raster.transparency
+    _, valid = read(path)
+    assert all(list(zip(*(~v).nonzero(), strict=True)) == [(1, 2), (3, 4)] for v in valid)
+
+
 @pytest.mark.parametrize("grid", [None, moved(0, 0, (4, 6))])
 def test_internal_mask(tmp_path, grid):
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):

@@ -163,7 +163,7 @@ def test_dense_labels_tell_what_the_gap_costs() -> None:
     codes[:, 64:] = 2
     labels = labels_of(codes, codes * np.uint32(1), "raster")
     result = split(labels, by="block", block=16, gap=8)
-    assert any("--block" in note for note in result.notes)
+    assert any("train.split.block" in note for note in result.notes)
 
 
 def test_nothing_held_out() -> None:

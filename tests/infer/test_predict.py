@@ -16,6 +16,7 @@ from small import as_they_are, bundle_of, stack_of
 from m3amba_geo.errors import NoOverlapError, OutOfMemoryError, RasterUnreadableError
 from m3amba_geo.geo.region import Region, region_of
 from m3amba_geo.geo.windows import blend_weights, starts
+from m3amba_geo.infer import predict
 from m3amba_geo.infer.predict import map_rows
 from m3amba_geo.infer.predictor import CPU_BATCH, Predictor, agreement
 from m3amba_geo.model.guided import GuidedM3amba
@@ -105,15 +106,18 @@ sides = st.integers(1, 45)
     shape=st.tuples(sides, sides),
     stride=st.integers(1, PATCH),
     batch=st.integers(1, 9),
+    at_once=st.sampled_from([1, 500, 1 << 18]),
     holes=st.sampled_from([0.0, 0.1, 0.9]),
     seed=st.integers(0, 99),
     data=st.data(),
 )
 def test_a_map_is_what_a_plain_one_is_and_a_part_what_the_whole_is(
-    shape, stride, batch, holes, seed, data
+    shape, stride, batch, at_once, holes, seed, data
 ):
     stack, there = scene(shape, seed, holes)
-    shares, valid = mapped(stack, Plain(batch), whole(stack), stride)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(predict, "_AT_ONCE", at_once)
+        shares, valid = mapped(stack, Plain(batch), whole(stack), stride)
     assert np.array_equal(valid, there)
     expected = plainly(stack, stride)
     assert np.allclose(shares[:, valid], expected[:, valid], atol=1e-6)
