@@ -1,16 +1,18 @@
 """The methods that recipes name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from m3amba_geo.config import TrainConfig
+from m3amba_geo.config import TrainConfig, make_config
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
 from training.baselines import classical, fit, nets
 from training.cases import Case, Scene
 from training.outcome import Outcome
-from training.own import m3amba
+from training.own import m3amba, uncrossed
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ def _own(scene: Scene, case: Case, budget: Budget) -> Outcome:
     return m3amba(scene, case, budget.train, budget.folder, budget.quick, budget.emit)
 
 
+def _plain(scene: Scene, case: Case, budget: Budget) -> Outcome:
+    with uncrossed():
+        return _own(scene, case, budget)
+
+
 def _pixelwise(run: Callable[[Scene, Case], Outcome]) -> Method:
     return lambda scene, case, budget: run(scene, case)
 
@@ -47,6 +54,7 @@ def _net(run: Callable[[Scene, Case, bool], Outcome]) -> Method:
 
 METHODS: dict[str, Method] = {
     "m3amba": _own,
+    "m3amba-plain": _plain,
     "forest": _pixelwise(classical.forest("raw")),
     "forest-local": _pixelwise(classical.forest("local")),
     "forest-profiles": _pixelwise(classical.forest("profiles")),
@@ -63,10 +71,31 @@ METHODS: dict[str, Method] = {
 def run(name: str, scene: Scene, case: Case, budget: Budget) -> Outcome:
     """Runs a method; `NAME@MODALITY` shows it that modality alone.
 
+    Our own network takes other settings than the recipe's, too: `m3amba+size="small"+patch=16`.
+
     Raises:
-        UsageError: There is no such method or modality.
+        UsageError: There is no such method, setting or modality.
     """
     method, _, modality = name.partition("@")
+    method, *settings = method.split("+")
     if method not in METHODS:
         raise UsageError(f"No method {method!r}.", f"Name some of {', '.join(METHODS)}.")
+    if settings and not method.startswith("m3amba"):
+        raise UsageError(f"{method} has no settings.", "Only those of our own network change.")
+    if settings:
+        budget = replace(budget, train=_changed(budget.train, settings))
     return METHODS[method](scene.only(modality) if modality else scene, case, budget)
+
+
+def _changed(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """Returns settings with some of them changed, each written as in TOML."""
+    try:
+        changes = tomllib.loads("\n".join(settings))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{settings} is no TOML: {error}.", 'Such as: size="small".') from error
+    return make_config({"train": _merged(asdict(config), changes)}, "the method").train
+
+
+def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    nested = {k: _merged(table[k], v) for k, v in changes.items() if isinstance(v, dict)}
+    return table | changes | nested

@@ -1,5 +1,7 @@
 """Our own network on a case, through the jobs that the command line runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.maps import Layer, open_map, pieces
 from m3amba_geo.geo.raster import Mask
 from m3amba_geo.jobs import classify, train
+from m3amba_geo.model.blocks import CrossBlock
 from training.cases import Case, Scene
 from training.outcome import Outcome
 
@@ -49,6 +52,20 @@ def m3amba(
         found.astype(np.uint16),
         {"steps": trained.steps, "pixels": trained.pixels, "validation": trained.scores},
     )
+
+
+@contextmanager
+def uncrossed() -> Iterator[None]:
+    """Lets every modality's stream cross with itself: what the fusion stream writes is lost.
+
+    Each is then scanned as by a plain SS2D; parameters and time stay as they are.
+    """
+    crossed = CrossBlock.forward
+    CrossBlock.forward = lambda self, x, z: crossed(self, x, x)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        CrossBlock.forward = crossed  # type: ignore[method-assign]
 
 
 def _write(path: Path, codes: NDArray[np.uint16], where: Mask, grid: GeoBox) -> None:

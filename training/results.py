@@ -50,7 +50,7 @@ class Results:
         return bool(found)
 
     def add(self, method: str, scene: Scene, case: Case, outcome: Outcome, seconds: float) -> Row:
-        """Scores a run and keeps it; returns its row."""
+        """Scores a run and keeps it, in place of an older one; returns its row."""
         scores = assess(case.codes[case.test], outcome.predicted, scene.legend)
         if not self._begun:
             self.sittings.append(self.sitting)
@@ -72,7 +72,7 @@ class Results:
             "details": outcome.details,
             "sitting": len(self.sittings) - 1,
         }
-        self.rows.append(row)
+        self.rows = [r for r in self.rows if r["method"] != method or key(r) != case.key] + [row]
         self._write()
         return row
 

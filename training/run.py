@@ -1,4 +1,4 @@
-"""Runs a recipe: `python -m training.run NAME [--methods A,B] [--seeds 0,1] [--quick]`.
+"""Runs a recipe: `python -m training.run NAME [--methods A,B] [--seeds 0,1] [--anew] [--quick]`.
 
 Trains and scores our network and the baselines on the same pixels and keeps every finished run in
 training/results/NAME.json at once. What is there already is not run again, so that a long recipe
@@ -33,8 +33,9 @@ CONSOLE = Console(stderr=True)
 @click.argument("name")
 @click.option("--methods", help="Some of the recipe's methods, or others, parted by commas.")
 @click.option("--seeds", help="Some of the seeds, parted by commas; all by default.")
+@click.option("--anew", is_flag=True, help="Run them again, and replace what there is of them.")
 @click.option("--quick", is_flag=True, help="A few steps for each net, kept beside the models.")
-def main(name: str, methods: str | None, seeds: str | None, quick: bool) -> None:
+def main(name: str, methods: str | None, seeds: str | None, anew: bool, quick: bool) -> None:
     """Runs the recipe NAME and prints its table."""
     command = " ".join(["python -m training.run", *sys.argv[1:]])
     try:
@@ -47,7 +48,7 @@ def main(name: str, methods: str | None, seeds: str | None, quick: bool) -> None
             scene = read_scene(recipe.scene, emit)
             for case in cases(scene, recipe.protocol, numbers):
                 for method in chosen:
-                    if not results.has(method, case):
+                    if anew or not results.has(method, case):
                         _finish(results, recipe, method, scene, case, quick, emit)
     except M3ambaError as error:
         raise click.ClickException(f"{error} {error.hint}") from error

@@ -4,16 +4,18 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from small import used_by
 
 from m3amba_geo.bundle import load_bundle
-from m3amba_geo.config import GuideConfig, SplitConfig, TrainConfig
-from m3amba_geo.errors import DataError
+from m3amba_geo.config import GuideConfig, NetworkConfig, SplitConfig, TrainConfig
+from m3amba_geo.errors import DataError, UsageError
 from m3amba_geo.events import ignore
+from m3amba_geo.model import build
 from training import methods, run
 from training.outcome import Outcome
-from training.own import m3amba
+from training.own import m3amba, uncrossed
 from training.recipe import Protocol, Recipe
 
 
@@ -73,6 +75,17 @@ def test_a_recipe_goes_on_where_it_stopped(recipe, calls, tmp_path):
     assert "poor" in result.output
 
 
+def test_a_run_that_is_done_anew_replaces_the_old_one(recipe, calls, tmp_path):
+    start()
+    before = kept(tmp_path)["rows"]
+    calls.clear()
+    assert start("--methods", "poor", "--seeds", "1", "--anew").exit_code == 0
+    assert calls == [("poor", 1)]
+    rows = kept(tmp_path)["rows"]
+    assert rows[:3] == before[:3]
+    assert [(r["method"], r["seed"], r["sitting"]) for r in rows[3:]] == [("poor", 1, 1)]
+
+
 def test_summary_and_differences(recipe, calls, tmp_path):
     start()
     found = kept(tmp_path)
@@ -106,6 +119,29 @@ def test_one_modality_alone(scene, case):
     budget = methods.Budget(TrainConfig(), None, True, ignore)
     found = methods.run("forest@height", scene, case, budget)
     assert found.details["features"] == 1
+
+
+def test_our_network_with_other_settings(scene, case, monkeypatch):
+    seen = []
+    monkeypatch.setitem(methods.METHODS, "m3amba", lambda _, __, budget: seen.append(budget.train))
+    budget = methods.Budget(TrainConfig(seed=3), None, True, ignore)
+    methods.run('m3amba+size="small"+guide.mode="none"@height', scene, case, budget)
+    assert seen == [TrainConfig(seed=3, size="small", guide=GuideConfig("none"))]
+    for name in ("forest+size=1", "m3amba+size=small", "m3amba+sizes=1"):
+        with pytest.raises(UsageError):
+            methods.run(name, scene, case, budget)
+
+
+def test_a_plain_network_ignores_the_fusion_stream():
+    network = build(NetworkConfig((2, 3), 4, embedding=5)).eval()
+    patches = [torch.randn(1, bands, 32, 32) for bands in (2, 3)]
+    guides = [[torch.randn(1, 5) for _ in patches] for _ in range(2)]
+    with torch.inference_mode():
+        with uncrossed():
+            plain = [network(patches, guide)[0] for guide in guides]
+        crossed = [network(patches, guide)[0] for guide in guides]
+    assert all(torch.equal(one, other) for one, other in zip(*plain, strict=True))
+    assert not any(torch.equal(one, other) for one, other in zip(*crossed, strict=True))
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ of scikit-learn, and Orfeo ToolBox's random forest where it is installed (otb-bi
 generated rasters of 66 bands, 700 training pixels, in one run. Time does not depend on weights, but
 whether bfloat16 keeps the classes does, and of random ones it keeps too few: it is used regardless.
 scikit-learn's peers write nothing: that is time in their favour. Of `classify` it is noted how much
-processor time is spent outside the network, and the process's peak memory.
+processor time is spent in the network, on what it sees of the bands (means around each pixel,
+decorrelated), and on all else, and the process's peak memory.
 """
 
 import shutil
@@ -35,6 +36,7 @@ from m3amba_geo.config import ClassifyConfig, ModalityConfig, NetworkConfig, Sce
 from m3amba_geo.events import ignore
 from m3amba_geo.geo.align import TrainedModality, open_stack
 from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.infer.predictor import Predictor
 from m3amba_geo.jobs import classify, mapper
@@ -55,7 +57,7 @@ def main(pixels: int, runs: str, name: str) -> None:
     """Measures pixels a second."""
     mapper._AGREEMENT = 0.0  # of a trained model it is measured by training.bench.stride
     side = round(pixels**0.5)
-    rates, outside, memory = {}, {}, {}
+    rates, shares, memory = {}, {}, {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         scene = SceneConfig(
@@ -68,47 +70,49 @@ def main(pixels: int, runs: str, name: str) -> None:
             size, precision = run.split(":")
             model = _model(folder / f"{size}.m3amba", size)  # type: ignore[arg-type]
             out = ClassifyConfig(folder / "map.tif", precision=precision, overwrite=True)  # type: ignore[arg-type]
-            with _network_clock() as network:
+            with _clock(Predictor, "_part") as network, _clock(Features, "of") as features:
                 spent = time.process_time()
                 seconds = _timed(lambda m=model, o=out: classify.run(m, scene, o, ignore))
                 spent = time.process_time() - spent
-            rates[f"m3amba {size}, {precision}"] = side * side / seconds
-            outside[f"m3amba {size}, {precision}"] = 1 - sum(network) / spent
-            memory[f"m3amba {size}, {precision}"] = peak_kib() / 2**10
+            method = f"m3amba {size}, {precision}"
+            rates[method] = side * side / seconds
+            parts = {"network": sum(network) / spent, "features": sum(features) / spent}
+            shares[method] = parts | {"else": 1 - sum(parts.values())}
+            memory[method] = peak_kib() / 2**10
         for peer, seconds in (_peers(scene, side) | _orfeo(scene, folder, side)).items():
             rates[peer] = side * side / seconds
     table = Table(title=f"{side} x {side} pixels, {sum(BANDS.values())} bands")
     table.add_column("method")
     table.add_column("pixels/s", justify="right")
-    table.add_column("outside the network", justify="right")
+    table.add_column("network / features / else", justify="right")
     table.add_column("peak MiB so far", justify="right")
     for method, rate in rates.items():
-        more = (f"{outside[method]:.1%}", f"{memory[method]:,.0f}") if method in outside else ()
-        table.add_row(method, f"{rate:,.0f}", *more)
+        own = " / ".join(f"{share:.1%}" for share in shares.get(method, {}).values())
+        table.add_row(method, f"{rate:,.0f}", own, f"{memory[method]:,.0f}" if own else "")
     Console().print(table)
     write(name, {
         "side": side, "bands": sum(BANDS.values()), "pixels_per_second": rates,
-        "share_outside_network": outside, "peak_mib_so_far": memory,
+        "shares_of_processor_time": shares, "peak_mib_so_far": memory,
     })  # fmt: skip
 
 
 @contextmanager
-def _network_clock() -> Iterator[list[float]]:
-    """Yields the seconds of processor time that the network's threads spend in it."""
+def _clock(owner: type, name: str) -> Iterator[list[float]]:
+    """Yields the seconds of processor time that threads spend in a method."""
     seconds: list[float] = []
-    part = Predictor._part
+    method = getattr(owner, name)
 
-    def timed(self, patches):  # noqa: ANN001, ANN202
+    def timed(*args: object) -> object:
         start = time.thread_time()
-        result = part(self, patches)
+        result = method(*args)
         seconds.append(time.thread_time() - start)
         return result
 
-    Predictor._part = timed  # type: ignore[method-assign]
+    setattr(owner, name, timed)
     try:
         yield seconds
     finally:
-        Predictor._part = part  # type: ignore[method-assign]
+        setattr(owner, name, method)
 
 
 def _timed(work: Callable[[], object]) -> float:
