@@ -9,6 +9,7 @@ from typing import Any
 from m3amba_geo.config import TrainConfig, make_config
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
+from training import guides
 from training.baselines import classical, fit, nets
 from training.cases import Case, Scene
 from training.outcome import Outcome
@@ -44,6 +45,16 @@ def _plain(scene: Scene, case: Case, budget: Budget) -> Outcome:
         return _own(scene, case, budget)
 
 
+def _random_clip(scene: Scene, case: Case, budget: Budget) -> Outcome:
+    train = replace(budget.train, guide=guides.random_clip(budget.folder.parent.parent))
+    return _own(scene, case, replace(budget, train=train))
+
+
+def _imagenet(scene: Scene, case: Case, budget: Budget) -> Outcome:
+    with guides.imagenet():
+        return _own(scene, case, replace(budget, train=replace(budget.train, guide=guides.FIXED)))
+
+
 def _pixelwise(run: Callable[[Scene, Case], Outcome]) -> Method:
     return lambda scene, case, budget: run(scene, case)
 
@@ -55,6 +66,8 @@ def _net(run: Callable[[Scene, Case, bool], Outcome]) -> Method:
 METHODS: dict[str, Method] = {
     "m3amba": _own,
     "m3amba-plain": _plain,
+    "m3amba-random-clip": _random_clip,
+    "m3amba-imagenet": _imagenet,
     "forest": _pixelwise(classical.forest("raw")),
     "forest-local": _pixelwise(classical.forest("local")),
     "forest-profiles": _pixelwise(classical.forest("profiles")),

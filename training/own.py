@@ -45,7 +45,9 @@ def m3amba(
     )
     unfinished = settings.out.with_name(settings.out.name + ".checkpoint").exists()
     trained = train.run([own], settings, emit, resume=unfinished, overwrite=True)
-    outputs = ClassifyConfig(out=folder / "map.tif", overwrite=True, restart=True)
+    outputs = ClassifyConfig(
+        out=folder / "map.tif", guide_weights=config.guide.weights, overwrite=True, restart=True
+    )
     classify.run(settings.out, own, outputs, ignore)
     found = read_label_raster(outputs.out).values[case.test]
     return Outcome(

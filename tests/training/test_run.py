@@ -12,8 +12,9 @@ from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import GuideConfig, NetworkConfig, SplitConfig, TrainConfig
 from m3amba_geo.errors import DataError, UsageError
 from m3amba_geo.events import ignore
+from m3amba_geo.jobs import train
 from m3amba_geo.model import build
-from training import methods, run
+from training import guides, methods, run
 from training.outcome import Outcome
 from training.own import m3amba, uncrossed
 from training.recipe import Protocol, Recipe
@@ -142,6 +143,17 @@ def test_a_plain_network_ignores_the_fusion_stream():
         crossed = [network(patches, guide)[0] for guide in guides]
     assert all(torch.equal(one, other) for one, other in zip(*plain, strict=True))
     assert not any(torch.equal(one, other) for one, other in zip(*crossed, strict=True))
+
+
+def test_another_encoder_in_the_place_of_clip():
+    with guides.imagenet():
+        encoder = train.load_encoder(GuideConfig(), ignore)
+    assert "not CLIP" in encoder.identity.source
+    images = torch.rand(2, 3, 16, 16)
+    embedded = encoder(images)
+    assert embedded.shape == (2, encoder.identity.width)
+    assert not torch.equal(*embedded)
+    assert train.load_encoder(GuideConfig("none"), ignore) is None
 
 
 @pytest.mark.slow
