@@ -28,7 +28,7 @@ from m3amba_geo.infer.predictor import Predictor, agreement
 from m3amba_geo.jobs.contents import content
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.jobs.memory import working_memory
-from m3amba_geo.model.device import choose_precision
+from m3amba_geo.model.device import choose_precision, trim_memory
 from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
 
@@ -69,6 +69,7 @@ class Mapper:
         """Yields the rows of a block from its top."""
         for rows in map_rows(self.stack, self.predictor, self.stride, block):
             yield self._record(rows, block)
+        trim_memory()
 
     def _record(self, rows: Rows, block: Region) -> RowRecords:
         used = rows.used
