@@ -70,7 +70,7 @@ def main(pixels: int, runs: str, name: str) -> None:
             size, precision = run.split(":")
             model = _model(folder / f"{size}.m3amba", size)  # type: ignore[arg-type]
             out = ClassifyConfig(folder / "map.tif", precision=precision, overwrite=True)  # type: ignore[arg-type]
-            with _clock(Predictor, "_part") as network, _clock(Features, "of") as features:
+            with clocked(Predictor, "_part") as network, clocked(Features, "of") as features:
                 spent = time.process_time()
                 seconds = _timed(lambda m=model, o=out: classify.run(m, scene, o, ignore))
                 spent = time.process_time() - spent
@@ -97,7 +97,7 @@ def main(pixels: int, runs: str, name: str) -> None:
 
 
 @contextmanager
-def _clock(owner: type, name: str) -> Iterator[list[float]]:
+def clocked(owner: type, name: str) -> Iterator[list[float]]:
     """Yields the seconds of processor time that threads spend in a method."""
     seconds: list[float] = []
     method = getattr(owner, name)
