@@ -39,8 +39,8 @@ from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.infer.predictor import Predictor
 from m3amba_geo.model import build
 from training.bench import record
+from training.bench.clock import clocked
 from training.bench.features import NEIGHBOURHOODS, neighbourhoods
-from training.bench.map import clocked
 
 RUNS = record.ROOT / "training" / "runs" / "growth"
 SIDES = {"stand-in": (1024, 2048, 4096, 8192, 16384), "tiny": (1024, 2048, 4096)}

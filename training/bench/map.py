@@ -13,8 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -42,6 +41,7 @@ from m3amba_geo.infer.predictor import Predictor
 from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.machine import versions
 from m3amba_geo.model import build
+from training.bench.clock import clocked
 from training.bench.features import NEIGHBOURHOODS, neighbourhoods
 from training.bench.record import write
 from training.bench.train_step import peak_kib
@@ -94,25 +94,6 @@ def main(pixels: int, runs: str, name: str) -> None:
         "side": side, "bands": sum(BANDS.values()), "pixels_per_second": rates,
         "shares_of_processor_time": shares, "peak_mib_so_far": memory,
     })  # fmt: skip
-
-
-@contextmanager
-def clocked(owner: type, name: str) -> Iterator[list[float]]:
-    """Yields the seconds of processor time that threads spend in a method."""
-    seconds: list[float] = []
-    method = getattr(owner, name)
-
-    def timed(*args: object) -> object:
-        start = time.thread_time()
-        result = method(*args)
-        seconds.append(time.thread_time() - start)
-        return result
-
-    setattr(owner, name, timed)
-    try:
-        yield seconds
-    finally:
-        setattr(owner, name, method)
 
 
 def _timed(work: Callable[[], object]) -> float:
