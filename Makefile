@@ -26,7 +26,7 @@ demo: setup ## Train on a small Landsat scene, map it, and assess the map
 	$(BIN)/m3amba-geo demo demo
 
 test: setup ## Run the tests; those of the plugin inside QGIS where PyQGIS is installed
-	$(BIN)/pytest -m "not gpu and not qgis"
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not qgis"
 	@if $(QGIS_PYTHON) -c "import qgis.core" 2>/dev/null; then \
 		QT_QPA_PLATFORM=offscreen M3AMBA_PYTHON=$(CURDIR)/$(BIN)/python $(QGIS_PYTEST) -m qgis tests/qgis; \
 	elif [ "$$M3AMBA_REQUIRE_QGIS" = 1 ]; then \

@@ -132,7 +132,7 @@ def test_however_many_workers_there_are_the_map_is_the_same(inputs, out, cluster
     assert contents(out) == expected
     rows = [e.done for e in emit.events if isinstance(e, Progress) and e.phase == "mapping"]
     assert rows == sorted(rows)
-    assert (len(rows), rows[-1]) == (7, ROWS)
+    assert (len(rows), rows[-1]) == (6, ROWS)
 
 
 def test_a_worker_with_other_software_is_refused(inputs, out, cluster, monkeypatch):
