@@ -14,6 +14,7 @@ from training.baselines import classical, fit, nets
 from training.cases import Case, Scene
 from training.outcome import Outcome
 from training.own import m3amba, uncrossed
+from training.warmup import warmed
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ def _imagenet(scene: Scene, case: Case, budget: Budget) -> Outcome:
         return _own(scene, case, replace(budget, train=replace(budget.train, guide=guides.FIXED)))
 
 
+def _warmed(scene: Scene, case: Case, budget: Budget) -> Outcome:
+    with warmed():
+        return _own(scene, case, budget)
+
+
 def _pixelwise(run: Callable[[Scene, Case], Outcome]) -> Method:
     return lambda scene, case, budget: run(scene, case)
 
@@ -68,6 +74,7 @@ METHODS: dict[str, Method] = {
     "m3amba-plain": _plain,
     "m3amba-random-clip": _random_clip,
     "m3amba-imagenet": _imagenet,
+    "m3amba-warmed": _warmed,
     "forest": _pixelwise(classical.forest("raw")),
     "forest-local": _pixelwise(classical.forest("local")),
     "forest-profiles": _pixelwise(classical.forest("profiles")),
