@@ -17,6 +17,7 @@ from m3amba_geo.sources import is_virtual
 STRICT = ConfigDict(extra="forbid")
 
 Size = Literal["tiny", "small", "base"]
+SizeChoice = Literal["auto", "tiny", "small", "base"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ScanName = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -173,7 +174,7 @@ class TrainConfig:
 
     Attributes:
         out: Model file to write.
-        size: Size of the network.
+        size: Size of the network; `auto` chooses from labels, bands, pixels and device.
         patch: Patch side in pixels.
         neighbourhoods: Sides in pixels, odd: the network sees bands averaged over neighbourhoods of
             these sizes and decorrelated; none shows it the bands as they are, as published.
@@ -208,7 +209,7 @@ class TrainConfig:
     """
 
     out: Path = Path("model.m3amba")
-    size: Size = "tiny"
+    size: SizeChoice = "auto"
     patch: Annotated[int, Field(ge=8, le=128, multiple_of=4)] = 32
     neighbourhoods: Annotated[tuple[Side, ...], Field(max_length=4)] = (5, 11)
     epochs: Count | None = None

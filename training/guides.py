@@ -19,7 +19,10 @@ from m3amba_geo.files import checksum
 from m3amba_geo.model.guide import Encoder, GuideIdentity
 
 FIXED = GuideConfig("clip", embedding="pca")
-_LOADERS = ("m3amba_geo.jobs.train.load_encoder", "m3amba_geo.jobs.mapper.load_encoder_by_identity")
+_LOADERS = (
+    "m3amba_geo.jobs.network.load_encoder",
+    "m3amba_geo.jobs.mapper.load_encoder_by_identity",
+)
 
 
 def random_clip(folder: Path) -> GuideConfig:

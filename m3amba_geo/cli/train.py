@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from m3amba_geo.config import Config
     from m3amba_geo.jobs.train import TrainResults
 
-SIZES = ("tiny", "small", "base")
+SIZES = ("auto", "tiny", "small", "base")
 GUIDES = ("auto", "clip", "none")
 EMBEDDINGS = ("learned", "pca")
 SPLITS = ("auto", "polygon", "block", "none")
@@ -57,8 +57,9 @@ NETWORK_OPTIONS = together(
         "--size",
         key="train.size",
         type=click.Choice(SIZES),
-        usual="tiny",
-        help="Size of the network; base is the published one.",
+        usual="auto",
+        help="Size of the network: auto chooses from labels, bands and pixels; base is the "
+        "published one.",
     ),
     setting(
         "--guide",

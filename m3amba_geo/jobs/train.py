@@ -17,8 +17,8 @@ from rasterio import Env
 
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundle
-from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, TrainConfig
-from m3amba_geo.errors import BandMismatchError, NoLabelsError, TooFewClassesError, UsageError
+from m3amba_geo.config import LabelConfig, NetworkConfig, SceneConfig, Size, TrainConfig
+from m3amba_geo.errors import NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started, Warned
 from m3amba_geo.files import check_output, drop_scratches, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
@@ -34,18 +34,18 @@ from m3amba_geo.jobs.fixed_guide import cache_file, set_components
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.jobs.memory import working_memory
+from m3amba_geo.jobs.network import (
+    choose_size,
+    find_encoder,
+    make_model,
+    network_config,
+    with_settled_embedding,
+)
 from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import CELL, UNLABELLED, LabelledScene, Patches
 from m3amba_geo.learn.world import World, join
-from m3amba_geo.model import build
-from m3amba_geo.model.guide import (
-    ClipGuide,
-    Encoder,
-    GuideIdentity,
-    load_encoder,
-    load_encoder_by_identity,
-)
+from m3amba_geo.model.guide import GuideIdentity
 from m3amba_geo.model.guided import GuidedM3amba
 
 _GDAL = 8  # the part of the working memory that GDAL keeps blocks of files in
@@ -124,14 +124,15 @@ def run(
         device, backend = prepare(config.device, config.scan, config.threads, emit)
         device = world.own_device(device)
         start = None if init is None else load_bundle(init)
-        config = _with_settled_embedding(config, start, emit)
+        config = with_settled_embedding(config, start, emit)
         opened = _open(scenes, config, read_legend(label_configs), start, handles, emit)
         legend = _present(opened, emit)
         features = _features(opened, config, start)
-        encoder = _encoder(config, start, emit)
-        network = _network_config(features, len(legend), config, encoder, start)
+        encoder = find_encoder(config, start, emit)
+        size = _size(opened, config, device, start, emit)
+        network = network_config(features, len(legend), size, config.patch, encoder, start)
         torch.manual_seed(config.seed)
-        model = _model(network, encoder, start, legend, emit).to(device)
+        model = make_model(network, encoder, start, legend, emit).to(device)
         fixed = model.guide is not None and config.guide.embedding == "pca"
         labelled = _labelled(opened, legend)
         step, cache = CELL if fixed else 1, memory - memory // _GDAL
@@ -197,24 +198,6 @@ def _check_shares(config: TrainConfig, world: World, emit: Listener) -> None:
         )
     if world.size > 1:
         emit(Note(f"{world.size} processes share each batch of {config.batch} patches."))
-
-
-def _with_settled_embedding(
-    config: TrainConfig, start: Bundle | None, emit: Listener
-) -> TrainConfig:
-    """Returns the settings with the linear embedding that is possible: that of the first model."""
-    wanted = config.guide.embedding
-    if start is None:
-        if wanted == "pca" and config.guide.mode == "none":
-            raise UsageError(
-                "--embedding pca is a way to guide, and --guide none goes without a guide.",
-                "Leave one of them out.",
-            )
-        return config
-    kept = start.manifest.embedding
-    if kept != wanted:
-        emit(Note(f"The guide of the first model is kept: --embedding {kept}, not {wanted}."))
-    return replace(config, guide=replace(config.guide, embedding=kept))
 
 
 def _label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
@@ -293,55 +276,24 @@ def _features(
     )
 
 
-def _encoder(config: TrainConfig, start: Bundle | None, emit: Listener) -> Encoder | None:
-    if start is None:
-        return load_encoder(config.guide, emit)
-    if start.manifest.guide is None:
-        return None
-    return load_encoder_by_identity(start.manifest.guide, config.guide.weights, emit)
-
-
-def _network_config(
-    features: Sequence[Features],
-    classes: int,
+def _size(
+    scenes: Sequence[_Scene],
     config: TrainConfig,
-    encoder: Encoder | None,
+    device: torch.device,
     start: Bundle | None,
-) -> NetworkConfig:
-    if start is not None:
-        return replace(start.manifest.network, classes=classes)
-    return NetworkConfig(
-        bands=tuple(f.count for f in features),
-        classes=classes,
-        size=config.size,
-        patch=config.patch,
-        embedding=0 if encoder is None else encoder.identity.width,
-    )
-
-
-def _model(
-    network: NetworkConfig,
-    encoder: Encoder | None,
-    start: Bundle | None,
-    legend: Legend,
     emit: Listener,
-) -> GuidedM3amba:
-    guide = None if encoder is None else ClipGuide(encoder, network.bands)
-    model = GuidedM3amba(build(network), guide)
+) -> Size:
+    """Returns the size that was asked for or fits the scenes; that of a first model stays."""
     if start is not None:
-        weights = {f"network.{k}": v for k, v in start.network.state_dict().items()}
-        weights |= {f"guide.{k}": v for k, v in start.guide_weights.items()}
-        same_classes = [e.original for e in start.manifest.legend] == [e.original for e in legend]
-        if not same_classes:
-            heads = ("network.heads.", "network.fused_head.")
-            weights = {k: v for k, v in weights.items() if not k.startswith(heads)}
-            emit(Note("The classes differ from those of the first model: its heads start anew."))
-        missing = model.load_state_dict(weights, strict=False)
-        if missing.unexpected_keys:
-            raise BandMismatchError(
-                "The first model does not fit these modalities.", "Give the same modalities."
-            )
-    return model
+        return start.manifest.network.size
+    if config.size != "auto":
+        return config.size
+    labels = _pixels(scenes)["train"]
+    bands = sum(len(modality.bands) for modality in scenes[0].stack.modalities)
+    pixels = sum(scene.stack.grid.shape[0] * scene.stack.grid.shape[1] for scene in scenes)
+    size = choose_size(labels, bands, pixels, on_cpu=device.type == "cpu")
+    emit(Note(f"Size of the network: {size}, for {labels:,} training pixels and {bands} bands."))
+    return size
 
 
 def _embeddings(

@@ -120,10 +120,10 @@ class Train(BackendAlgorithm):
         self.add_choice(
             "SIZE",
             tr("Size of the network"),
-            ["tiny", "small", "base"],
+            ["auto", "tiny", "small", "base"],
             tr(
-                "tiny, small or base: larger ones may be more accurate, and take more time and "
-                "memory. base is the published one."
+                "tiny, small or base, the published one: larger ones need more labels, time and "
+                "memory. auto chooses from the labels, bands and pixels."
             ),
         )
         self.add_choice(

@@ -605,8 +605,8 @@
     </message>
     <message>
       <location filename="../algorithms/train.py" />
-      <source>tiny, small or base: larger ones may be more accurate, and take more time and memory. base is the published one.</source>
-      <translation>tiny, small ou base : un réseau plus grand peut être plus exact, et demande plus de temps et de mémoire. base est celui qui a été publié.</translation>
+      <source>tiny, small or base, the published one: larger ones need more labels, time and memory. auto chooses from the labels, bands and pixels.</source>
+      <translation>tiny, small ou base, celui qui a été publié : un réseau plus grand demande plus d’étiquettes, de temps et de mémoire. auto choisit selon les étiquettes, les bandes et les pixels.</translation>
     </message>
     <message>
       <location filename="../algorithms/train.py" />

@@ -113,7 +113,7 @@ def test_defaults_without_a_file(jobs):
     ]
     assert scene.labels.path == Path("roi.shp")
     assert scene.labels.all_touched is False
-    assert config.size == "tiny"
+    assert config.size == "auto"
     assert jobs.train.keywords == {"resume": False, "init": None, "overwrite": False}
 
 

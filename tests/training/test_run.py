@@ -12,7 +12,7 @@ from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import GuideConfig, NetworkConfig, SplitConfig, TrainConfig
 from m3amba_geo.errors import DataError, UsageError
 from m3amba_geo.events import ignore
-from m3amba_geo.jobs import train
+from m3amba_geo.jobs import network
 from m3amba_geo.model import build
 from training import guides, methods, run
 from training.outcome import Outcome
@@ -147,13 +147,13 @@ def test_a_plain_network_ignores_the_fusion_stream():
 
 def test_another_encoder_in_the_place_of_clip():
     with guides.imagenet():
-        encoder = train.load_encoder(GuideConfig(), ignore)
+        encoder = network.load_encoder(GuideConfig(), ignore)
     assert "not CLIP" in encoder.identity.source
     images = torch.rand(2, 3, 16, 16)
     embedded = encoder(images)
     assert embedded.shape == (2, encoder.identity.width)
     assert not torch.equal(*embedded)
-    assert train.load_encoder(GuideConfig("none"), ignore) is None
+    assert network.load_encoder(GuideConfig("none"), ignore) is None
 
 
 @pytest.mark.slow

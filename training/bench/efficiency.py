@@ -26,6 +26,7 @@ from m3amba_geo.events import Event, Metric, Progress, ignore
 from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.features import scene_features
 from m3amba_geo.geo.marks import Marks
+from m3amba_geo.jobs.network import choose_size
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import LabelledScene, Patches
 from m3amba_geo.model import M3amba, build
@@ -121,8 +122,9 @@ def ours(scene: Scene, case: Case, settings: TrainConfig) -> tuple[M3amba, Cours
         features = scene_features([stack], [train.pixels], settings.neighbourhoods)
         patches = Patches([LabelledScene(stack, train, test)], features, PATCH)
         bands = tuple(f.count for f in features)
+        size = choose_size(len(train.pixels), sum(bands), train.shape[0] * train.shape[1], True)
         torch.manual_seed(settings.seed)
-        network = build(NetworkConfig(bands, len(known), size=settings.size, embedding=0))
+        network = build(NetworkConfig(bands, len(known), size=size, embedding=0))
         fit(
             GuidedM3amba(network, None), patches, settings, torch.device("cpu"), hear,
             run="", checkpoint=Path(folder) / "checkpoint", resume=False,
