@@ -33,19 +33,21 @@ def warmed() -> Iterator[None]:
         model: GuidedM3amba, patches: Patches, config: TrainConfig, *rest: object, **more: object
     ) -> loop.Fitted:
         if not more["resume"]:  # else the checkpoint has it
-            _warm_up(model, patches, config)
+            _warm_up(model, patches, config, next(model.parameters()).device)
         return fit(model, patches, config, *rest, **more)  # type: ignore[arg-type]
 
     with patch("m3amba_geo.jobs.train.fit", warm_and_fit):
         yield
 
 
-def _warm_up(model: GuidedM3amba, patches: Patches, config: TrainConfig) -> None:
+def _warm_up(
+    model: GuidedM3amba, patches: Patches, config: TrainConfig, device: torch.device
+) -> None:
     network = model.network
     width, bands = network.config.width, network.config.bands
     kept = network.heads, network.fused_head
-    network.heads = nn.ModuleList(Head(width, count) for count in bands)
-    network.fused_head = Head(width, sum(bands))
+    network.heads = nn.ModuleList(Head(width, count) for count in bands).to(device)
+    network.fused_head = Head(width, sum(bands)).to(device)
     rng = np.random.default_rng([config.seed, 4])
     steps = round(_SHARE * loop.total_steps(len(patches), config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
@@ -54,8 +56,8 @@ def _warm_up(model: GuidedM3amba, patches: Patches, config: TrainConfig) -> None
     )
     model.train()
     for _ in range(steps):
-        whole = _anywhere(patches, config.batch, rng)
-        blanks = [_squares(p, rng) for p in whole]
+        whole = [p.to(device) for p in _anywhere(patches, config.batch, rng)]
+        blanks = [_squares(p, rng).to(device) for p in whole]
         seen = [p * ~blank for p, blank in zip(whole, blanks, strict=True)]
         heads, fused = model(seen)
         losses = [_missed(h, p, b) for h, p, b in zip(heads, whole, blanks, strict=True)]

@@ -122,7 +122,10 @@ def ours(scene: Scene, case: Case, settings: TrainConfig) -> tuple[M3amba, Cours
         features = scene_features([stack], [train.pixels], settings.neighbourhoods)
         patches = Patches([LabelledScene(stack, train, test)], features, PATCH)
         bands = tuple(f.count for f in features)
-        size = choose_size(len(train.pixels), sum(bands), train.shape[0] * train.shape[1], True)
+        size = settings.size
+        if size == "auto":
+            raw, area = sum(len(m.bands) for m in stack.modalities), stack.grid.shape
+            size = choose_size(len(train.pixels), raw, area[0] * area[1], on_cpu=True)
         torch.manual_seed(settings.seed)
         network = build(NetworkConfig(bands, len(known), size=size, embedding=0))
         fit(

@@ -59,13 +59,14 @@ def main(names: Sequence[str], networks: int) -> None:
 def _figures(recipe: Recipe, networks: int) -> dict[str, Any]:
     scene = read_scene(recipe.scene, ignore)
     case = next(cases(scene, recipe.protocol, [0]))
-    plain, turned = [], []
+    plain, turned, commits = [], [], []
     for seed in range(networks):
         folder = RUNS / recipe.name / f"{seed}"
         done = folder / "trained.json"
         if not done.exists():
             m3amba(scene, replace(case, seed=seed), recipe.train, folder, False, ignore)
             done.write_text(json.dumps({"commit": record.circumstances()["commit"]}))
+        commits.append(json.loads(done.read_text())["commit"])
         plain.append(_shares(scene, case, folder))
         with every_way():
             turned.append(_shares(scene, case, folder))
@@ -77,6 +78,7 @@ def _figures(recipe: Recipe, networks: int) -> dict[str, Any]:
 
     return {
         "pixels": case.pixels,
+        "commits": commits,  # of the networks: they may be of earlier sittings
         "each": [score(s) for s in plain],
         "each_turned": [score(s) for s in turned],
         "together": score(np.mean(plain, 0)),
