@@ -44,7 +44,8 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
     """Yields the finished rows of a region from its top to its bottom.
 
     Reading, computing and summing go on at the same time: one thread reads batches and hands their
-    windows to those that compute, without waiting for them.
+    windows to those that compute, without waiting for them. Whoever may stop before the end closes
+    the iterator: the garbage collector could end these threads from one of themselves.
 
     Memory: `Q * P * W` sums and the pixels of three batches of windows.
 

@@ -66,7 +66,7 @@ class Mapper:
     identity: Identity
 
     def rows(self, block: Region) -> Iterator[RowRecords]:
-        """Yields the rows of a block from its top."""
+        """Yields the rows of a block from its top; to be closed, see `map_rows`."""
         for rows in map_rows(self.stack, self.predictor, self.stride, block):
             yield self._record(rows, block)
         trim_memory()

@@ -1,7 +1,7 @@
 """The pixels of a map: made block by block, put together in order."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ def make_missing(mapper: Mapper, journal: Journal, emit: Listener) -> None:
     total = sum(block.shape[0] for block in journal.blocks)
     done = total - sum(block.shape[0] for block in missing)
 
-    def counted(block: Region) -> Iterator[RowRecords]:
+    def counted(block: Region) -> Generator[RowRecords]:
         nonlocal done
         for records in mapper.rows(block):
             yield records
@@ -33,7 +33,8 @@ def make_missing(mapper: Mapper, journal: Journal, emit: Listener) -> None:
             emit(Progress("mapping", done, total, "rows"))
 
     for block in missing:
-        journal.write(block, counted(block))
+        with closing(counted(block)) as rows:
+            journal.write(block, rows)
 
 
 def put_together(

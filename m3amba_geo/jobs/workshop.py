@@ -5,9 +5,9 @@ client, with the same versions under it: all that the journal knows a run by mus
 writes its blocks where the client's journal is, and returns their checksums.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +80,10 @@ class Workshop(WorkerPlugin):
 
     def _make(self, block: Region) -> bytes:
         self._mapper = self._mapper or self._open()
-        return self._order.journal.write(block, self._rows(self._mapper, block))
+        with closing(self._rows(self._mapper, block)) as rows:
+            return self._order.journal.write(block, rows)
 
-    def _rows(self, mapper: Mapper, block: Region) -> Iterator[RowRecords]:
+    def _rows(self, mapper: Mapper, block: Region) -> Generator[RowRecords]:
         for records in mapper.rows(block):
             if self._closed:
                 raise CancelledError("The client wants no more blocks.")

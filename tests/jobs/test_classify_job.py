@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -22,12 +23,14 @@ from m3amba_geo.errors import (
     ExtraMissingError,
     ModalityMissingError,
     NoOverlapError,
+    OutputError,
     OutputExistsError,
     OutputFolderError,
     UsageError,
 )
 from m3amba_geo.events import Artifact, Progress, Started, Warned, ignore
 from m3amba_geo.files import checksum
+from m3amba_geo.infer.journal import Journal
 from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
 from tests.conftest import NAMES, TRANSFORM, write_raster
@@ -445,6 +448,22 @@ def test_an_interrupted_map_leaves_nothing_or_the_map_that_was_there(tmp_path, m
     with pytest.raises(kind):
         run(model, scene, tmp_path / "map.tif", stop, overwrite=True, **extra)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+
+
+def test_threads_end_with_the_map_that_can_not_be_written(tmp_path, model, monkeypatch):
+    """What an error still holds on to is for the garbage collector, and may not wait for it."""
+    scene, _ = rasters(tmp_path, (60, 60))
+    held = []
+
+    def fail(journal, block, rows):
+        held.append((rows, next(iter(rows))))
+        raise OutputError("no room", "Make some.")
+
+    monkeypatch.setattr(Journal, "write", fail)
+    with pytest.raises(OutputError):
+        run(model, scene, tmp_path / "map.tif")
+    assert held
+    assert not [t.name for t in threading.enumerate() if t.name.startswith(("predict", "read"))]
 
 
 # With a trained model
