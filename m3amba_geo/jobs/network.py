@@ -16,7 +16,7 @@ from m3amba_geo.model.guided import GuidedM3amba
 # Training pixels from which on a larger network is chosen, and pixels that a CPU maps with `small`
 # in a quarter of an hour (ARCHITECTURE.md, "Decisions").
 _SMALL_FROM, _BASE_FROM = 20_000, 200_000
-_MOST_ON_CPU = 15_000_000
+_MOST_ON_CPU = 8_000_000
 _MANY_BANDS = 100  # hyperspectral: a label says more, so a larger network learns from half as many
 
 
