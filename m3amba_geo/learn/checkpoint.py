@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -86,26 +85,3 @@ def load_checkpoint(path: Path, run: str) -> tuple[Position, dict[str, dict[str,
             "Give the same inputs and options as before, or leave out --resume.",
         )
     return position, groups
-
-
-def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]
-) -> dict[str, Tensor]:
-    """Returns the optimiser's moments as `parameter|moment` -> tensor."""
-    return {
-        f"{names[parameter]}|{key}": value
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], saved: Mapping[str, Tensor]
-) -> None:
-    """Gives an optimiser back its moments."""
-    for key, value in saved.items():
-        name, _, moment = key.rpartition("|")
-        parameter = parameters[name]
-        # Adam keeps its step counter on the CPU wherever the parameter is.
-        device = "cpu" if moment == "step" else parameter.device
-        optimizer.state[parameter][moment] = value.to(device)

@@ -11,19 +11,14 @@ import psutil
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
-from torch import Tensor, nn
+from torch import Tensor
 
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.errors import CheckpointError
 from m3amba_geo.events import Listener, Metric, Note, Progress
 from m3amba_geo.geo.windows import blend_weights
-from m3amba_geo.learn.checkpoint import (
-    Position,
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-)
+from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
+from m3amba_geo.learn.descent import Descent
 from m3amba_geo.learn.embeddings import Embeddings
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
@@ -35,7 +30,6 @@ _FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
-_WARM_UP = 0.05  # of all steps
 _TEACHES = 0.4  # of all steps are done before averaged weights teach
 _SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
@@ -120,13 +114,10 @@ class _Run:
         self.precision = choose_precision(config.precision, device, emit)
         self.steps = total_steps(len(patches), config)
         self.position = Position(run)
-        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.descent = Descent(model, config, self.steps)
+        self.parameters = self.descent.parameters
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.best = self.average
-        self.optimizer = torch.optim.AdamW(
-            _decay_groups(model, config.weight_decay), lr=config.learning_rate
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.objective = Objective(
             class_weights(_pixels(patches, model.network.config.classes), config.class_balance),
             config.supervised,
@@ -154,17 +145,9 @@ class _Run:
         scores = self._final_scores()
         return Fitted(self.best, scores, self.position.step, self.position.best_step)
 
-    def _rate(self, step: int) -> float:
-        warm = max(1, round(_WARM_UP * self.steps))
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
-
     def _step(self, step: int) -> float:
         loss = self._gradients(step)
-        nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        self.optimizer.step()
-        self.schedule.step()
+        self.descent.step()
         # The average follows closely at first: its memory must not be longer than the run.
         decay = min(self.config.ema, (step + 1) / (step + 10))
         torch._foreach_lerp_(
@@ -183,7 +166,7 @@ class _Run:
         with autocast(self.device, self.precision):
             logits, fused = self.model(batch.patches, embeddings)
         loss = self.objective(logits, fused, batch, counts)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         return self.world.sum_gradients(loss, self.parameters.values())
 
@@ -306,7 +289,6 @@ class _Run:
     def _save(self) -> None:
         if not self.world.leads:
             return
-        names = {parameter: name for name, parameter in self.parameters.items()}
         save_checkpoint(
             self.checkpoint,
             self.position,
@@ -314,7 +296,7 @@ class _Run:
                 "weights": self.parameters,
                 "average": self.average,
                 "best": self.best,
-                "moments": optimizer_tensors(self.optimizer, names),  # type: ignore[arg-type]
+                "moments": self.descent.moments(),
             },
         )
 
@@ -326,15 +308,12 @@ class _Run:
                     parameter.copy_(groups["weights"][name])
                     self.average[name].copy_(groups["average"][name])
             self.best = {n: groups["best"][n].to(self.device) for n in self.parameters}
-            restore_optimizer(self.optimizer, self.parameters, groups["moments"])
+            self.descent.take_up(self.position.step, groups["moments"])
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"The checkpoint {self.checkpoint} is damaged: {error}",
                 "Delete it and start anew.",
             ) from error
-        self.schedule.last_epoch = self.position.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * self._rate(self.position.step)
         self.emit(Note(f"Training goes on after step {self.position.step}."))
 
 
@@ -351,18 +330,3 @@ def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:
     for scene in patches.scenes:
         counts += np.bincount(scene.train.values, minlength=classes)
     return counts
-
-
-def _decay_groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Parts parameters by whether weight decay is usual for them (network.md, section 7)."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            last = name.rpartition(".")[2]
-            spare = parameter.ndim == 1 or last in ("bias", "D") or last.startswith("A_log")
-            (spared if spare else decayed).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]

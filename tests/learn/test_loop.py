@@ -185,35 +185,6 @@ def test_steps():
     assert total_steps(8_000, settings(batch=8, epochs=None)) == 10_000  # ten epochs
 
 
-def test_the_rate_warms_up_and_falls_to_nothing(patches, tmp_path):
-    run = loop._Run(
-        make_model(), patches, settings(epochs=100), CPU, ignore, "run", tmp_path / "c", None, ALONE
-    )
-    rates = [run._rate(step) for step in range(run.steps + 1)]
-    warm = run.steps // 20
-    assert rates[:warm] == pytest.approx([(n + 1) / warm for n in range(warm)])
-    assert rates[warm] == 1 == max(rates)
-    assert rates[warm:] == sorted(rates[warm:], reverse=True)
-    assert rates[-1] == pytest.approx(0, abs=1e-12)
-    assert rates[(warm + run.steps) // 2] == pytest.approx(0.5, abs=0.01)
-
-
-def test_norms_biases_decays_and_skips_are_spared_weight_decay(patches, tmp_path):
-    model = make_model()
-    run = run_of(model, patches, settings(), tmp_path / "c")
-    decay = {
-        id(parameter): group["weight_decay"]
-        for group in run.optimizer.param_groups
-        for parameter in group["params"]
-    }
-    decayed = {name for name, p in model.named_parameters() if decay[id(p)] > 0}
-    spared = {name for name, p in model.named_parameters() if decay[id(p)] == 0}
-    assert len(decayed) + len(spared) == len(decay)
-    assert all(name.endswith("weight") and "norm" not in name for name in decayed)
-    assert all(name.endswith((".bias", ".D", "A_log", "A_log_x", "A_log_z", "norm.weight",
-                              "norm2.weight")) for name in spared)  # fmt: skip
-
-
 def test_there_must_be_something_to_take_up(patches, tmp_path):
     with pytest.raises(CheckpointError, match="no unfinished") as caught:
         train(patches, tmp_path, resume=True)

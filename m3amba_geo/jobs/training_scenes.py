@@ -1,0 +1,203 @@
+"""The scenes of a training: rasters, labels on their grid, labels parted."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3amba_geo.config import LabelConfig, SceneConfig, TrainConfig
+from m3amba_geo.errors import NoLabelsError, TooFewClassesError, UsageError
+from m3amba_geo.events import Listener, Warned
+from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
+from m3amba_geo.geo.area import TrainingArea
+from m3amba_geo.geo.labels import Labels, Legend
+from m3amba_geo.geo.marks import Marks
+from m3amba_geo.geo.runs import Runs
+from m3amba_geo.geo.split import Side, Split, split_labels
+from m3amba_geo.jobs.contents import label_content, raster_content
+from m3amba_geo.jobs.ground_truth import labels_on
+from m3amba_geo.learn.patches import UNLABELLED, LabelledScene
+
+
+@dataclass(frozen=True)
+class TrainingScene:
+    """A place to train on.
+
+    Attributes:
+        config: Where it came from.
+        stack: Its rasters, open.
+        labels: Its labels, on the rasters' grid.
+        split: Their parting.
+        tested: Pixels of labels for testing alone.
+    """
+
+    config: SceneConfig
+    stack: Stack
+    labels: Labels
+    split: Split
+    tested: int
+
+    def on(self, side: Side) -> NDArray[np.bool_]:
+        """Returns which labelled pixels are on a side (N,)."""
+        chosen: NDArray[np.bool_] = self.split.sides == side
+        return chosen
+
+    def pixels_on(self, side: Side) -> NDArray[np.int64]:
+        """Returns the labelled pixels of a side, as places in the raster."""
+        return self.labels.pixels[self.on(side)]
+
+    def labelled(self, legend: Legend) -> LabelledScene:
+        """Returns the scene as patches are cut from it; classes are numbers in the legend."""
+        table = np.full(65536, UNLABELLED, np.int32)
+        table[[entry.code for entry in legend]] = np.arange(len(legend))
+        classes = table[self.labels.codes]
+        shape = (self.labels.grid.shape[0], self.labels.grid.shape[1])
+        train, validation = (
+            Marks(shape, self.labels.pixels[chosen], classes[chosen])
+            for side in (Side.TRAIN, Side.VALIDATION)
+            for chosen in [self.on(side) & (classes != UNLABELLED)]
+        )
+        return LabelledScene(self.stack, train, validation)
+
+    def area(self) -> TrainingArea:
+        """Returns which pixels training has seen, or was stopped by."""
+        sides = (Side.TRAIN, Side.VALIDATION)
+        train, validation = (Runs.of(self.pixels_on(side)) for side in sides)
+        return TrainingArea(self.stack.grid, train, validation)
+
+
+def label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
+    """Returns where the labels of each scene lie.
+
+    Raises:
+        UsageError: There is no scene, or one has none.
+    """
+    if not scenes:
+        raise UsageError("No rasters were given.", "Name rasters, or a [[scene]] in m3amba.toml.")
+    given = []
+    for scene in scenes:
+        if scene.labels is None:
+            raise UsageError("Training needs ground truth.", "Add --labels FILE.")
+        given.append(scene.labels)
+    return given
+
+
+def open_scenes(
+    scenes: Sequence[SceneConfig],
+    config: TrainConfig,
+    legend: Legend,
+    trained: tuple[TrainedModality, ...] | None,
+    handles: ExitStack,
+    emit: Listener,
+) -> list[TrainingScene]:
+    """Opens every scene, puts its labels on its grid and parts them.
+
+    Args:
+        scenes: Where they lie.
+        config: How labels are parted.
+        legend: Classes of all labels.
+        trained: Modalities of a first model, which those of all scenes must fit; else the first
+            scene's are.
+        handles: What closes the rasters.
+        emit: Told of what was assumed.
+
+    Raises:
+        M3ambaError: Rasters or labels are not fit.
+    """
+    opened: list[TrainingScene] = []
+    for n, scene in enumerate(scenes):
+        stack = handles.enter_context(open_stack(scene, emit, trained))
+        trained = trained or modalities_of(stack)
+        assert scene.labels is not None
+        labels = labels_on(stack, scene.labels, legend, emit)
+        rng = np.random.default_rng([config.seed, 0, n])
+        tested = 0
+        if scene.test_labels is None:
+            split = split_labels(labels, config.split, rng)
+        else:  # the user's own parting: taken as it is, without a gap of ours
+            test = labels_on(stack, scene.test_labels, legend, emit)
+            labels = labels.only(~np.isin(labels.pixels, test.pixels))
+            split = split_labels(labels, replace(config.split, test=0.0), rng)
+            tested = len(test.pixels)
+        for note in split.notes:
+            emit(Warned("split", note))
+        opened.append(TrainingScene(scene, stack, labels, split, tested))
+    return opened
+
+
+def present_classes(scenes: Sequence[TrainingScene], emit: Listener) -> Legend:
+    """Returns the classes that have training pixels, in the labels' own legend.
+
+    Raises:
+        NoLabelsError: There is none.
+        TooFewClassesError: There is only one.
+    """
+    legend = scenes[0].labels.legend
+    found: set[int] = set()
+    for scene in scenes:
+        found |= set(np.unique(scene.labels.codes[scene.on(Side.TRAIN)]).tolist())
+    absent = [entry.name for entry in legend if entry.code not in found]
+    if absent:
+        emit(Warned("classes-absent", f"Classes without a training pixel: {', '.join(absent)}."))
+    kept = tuple(entry for entry in legend if entry.code in found)
+    if not kept:
+        raise NoLabelsError(
+            "No labelled pixel is left for training.", "Label more, or lower --test-share."
+        )
+    if len(kept) < 2:
+        raise TooFewClassesError(
+            f"Only one class has training pixels: {kept[0].name}.",
+            "Label a second class on the rasters, or choose another --field.",
+        )
+    return kept
+
+
+def modalities_of(stack: Stack) -> tuple[TrainedModality, ...]:
+    """Returns what a model remembers of the modalities."""
+    return tuple(TrainedModality(m.name, m.bands) for m in stack.modalities)
+
+
+def resolution_of(stack: Stack) -> tuple[float, float]:
+    """Returns width and height of a pixel, in units of the CRS."""
+    affine = stack.grid.affine
+    return float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))
+
+
+def count_pixels(scenes: Sequence[TrainingScene]) -> dict[str, int]:
+    """Returns the labelled pixels of each side, by its name."""
+    counts = {
+        side.name.lower(): sum(int(scene.on(side).sum()) for scene in scenes)
+        for side in Side
+        if side is not Side.NONE
+    }
+    return counts | {"test": counts["test"] + sum(scene.tested for scene in scenes)}
+
+
+def split_in_words(scenes: Sequence[TrainingScene], gap: int) -> tuple[str, ...]:
+    """Returns how labels were parted, as the model tells it."""
+    counts = ", ".join(f"{name} {count}" for name, count in count_pixels(scenes).items())
+    names = {e.code: e.name for e in scenes[0].labels.legend}
+    untested = sorted({names[code] for scene in scenes for code in scene.split.untested})
+    units = ", ".join(dict.fromkeys(scene.split.by for scene in scenes))
+    words = [
+        f"by {units}, gap {gap} pixels; labelled pixels: {counts}",
+        *(note.rstrip(".") for scene in scenes for note in scene.split.notes),
+    ]
+    if untested:
+        words.append(f"classes without a held-out pixel: {', '.join(untested)}")
+    return tuple(words)
+
+
+def fingerprints(scenes: Sequence[TrainingScene]) -> dict[str, str]:
+    """Returns that of each file, by scene, modality and name; folders stay private."""
+    found: dict[str, str] = {}
+    for n, scene in enumerate(scenes, 1):
+        for modality in scene.stack.modalities:
+            for raster in modality.rasters:
+                found[f"{n}/{modality.name}/{raster.path.name}"] = raster_content(raster)
+        assert scene.config.labels is not None
+        path = scene.config.labels.path
+        found[f"{n}/labels/{path.name}"] = label_content(path, scene.labels)
+    return found
