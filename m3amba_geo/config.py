@@ -38,6 +38,7 @@ def _odd(side: int) -> int:
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1, le=33), AfterValidator(_odd)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,6 +104,11 @@ class LabelConfig:
     legend: Path | None = None
     all_touched: bool = False
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that it names."""
+        return [path for path in (self.path, self.legend) if path is not None]
+
 
 @dataclass(frozen=True, config=STRICT)
 class SceneConfig:
@@ -121,6 +127,16 @@ class SceneConfig:
     test_labels: LabelConfig | None = None
     grid: Path | None = None
     resampling: Resampling = "bilinear"
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that it names."""
+        labels = [config for config in (self.labels, self.test_labels) if config is not None]
+        return [
+            *(file for modality in self.modalities for file in modality.files),
+            *(file for config in labels for file in config.inputs),
+            *([] if self.grid is None else [self.grid]),
+        ]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -247,7 +263,8 @@ class ClassifyConfig:
         probabilities: GeoTIFF with a band a class.
         modalities_used: GeoTIFF of what each pixel is made from, for a model that does with fewer
             modalities; None puts it beside the map, `map.modalities.tif`.
-        bounds: `(left, bottom, right, top)` in the grid's CRS; only pixels inside are mapped.
+        bounds: `(left, bottom, right, top)` in the grid's CRS; the rows and columns of the grid
+            that they span are mapped, which is more than lies inside where the grid is rotated.
         mask: Raster on the same grid; 0 and nodata are left out of the map.
         stride: Pixels between windows; smaller is smoother and slower.
         batch: Windows a step; None chooses for the device.
@@ -269,7 +286,7 @@ class ClassifyConfig:
     confidence: Path | None = None
     probabilities: Path | None = None
     modalities_used: Path | None = None
-    bounds: tuple[float, float, float, float] | None = None
+    bounds: tuple[Finite, Finite, Finite, Finite] | None = None
     mask: Path | None = None
     stride: Count | None = None
     batch: Count | None = None
@@ -347,14 +364,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: The file is not TOML.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks UTF-8
     except FileNotFoundError as error:
         raise FileMissingError(f"{path} is missing.", "Check the path of the settings.") from error
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} is not TOML: {error}", "See the README for an example."
+            f"{path} is not TOML: {error}",
+            "See the README for an example; write paths with / or in 'single quotes'.",
         ) from error
     _spell_out(tables)
     folder = path.parent.resolve()
@@ -373,7 +391,8 @@ def make_config(tables: dict[str, Any], source: str) -> Config:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise UsageError(
             f"Settings of {source} do not fit: {'; '.join(lines)}.",
-            "Check names and values; `m3amba-geo train --help` lists them.",
+            "Check names and values: `m3amba-geo COMMAND --help` lists those that are options, the "
+            "README shows such a file.",
         ) from error
 
 

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from m3amba_geo.errors import (
     OutputError,
     OutputExistsError,
     OutputFolderError,
+    UsageError,
 )
 
 ScratchOf = Callable[[Path], Path]
@@ -54,6 +55,28 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{path} exists already.", "Add --overwrite to replace it, or name another output."
         )
+
+
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Makes sure that no output would take the place of an input, or of another output.
+
+    Raises:
+        UsageError: One would, whether it may be overwritten or not.
+    """
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs:
+        target = path.resolve()
+        if target in read:
+            raise UsageError(
+                f"{path} is an input of this command, and can't be its output.",
+                "Name another output.",
+            )
+        if target in written:
+            raise UsageError(
+                f"Two outputs have the same name: {path}.", "Name a file of its own for each."
+            )
+        written.add(target)
 
 
 @contextmanager

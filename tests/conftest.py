@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import settings
 from shapely.geometry import box
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch loads
 
 from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.load_profile("any machine")
 
 NAMES = ("forest", "meadow", "water")
 HEIGHT, WIDTH = 72, 96

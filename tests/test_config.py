@@ -154,3 +154,17 @@ def test_settings_survive_json():
     config = TrainConfig(split=SplitConfig(by="block"), guide=GuideConfig("none"))
     adapter = TypeAdapter(TrainConfig)
     assert adapter.validate_json(adapter.dump_json(config)) == config
+
+
+def test_a_byte_order_mark_is_no_matter(tmp_path):
+    path = tmp_path / "m3amba.toml"
+    path.write_text("[train]\nseed = 7\n", encoding="utf-8-sig")
+    assert read_toml(path)["train"]["seed"] == 7
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_bounds_are_numbers(tmp_path, bad):
+    path = tmp_path / "m3amba.toml"
+    path.write_text(f"[classify]\nbounds = [0, 0, {bad}, 1]\n")
+    with pytest.raises(UsageError, match=r"classify\.bounds"):
+        make_config(read_toml(path), str(path))

@@ -16,8 +16,10 @@ from m3amba_geo.errors import (
     OutputError,
     OutputExistsError,
     OutputFolderError,
+    UsageError,
 )
 from m3amba_geo.files import (
+    check_apart,
     check_output,
     checksum,
     drop_scratches,
@@ -252,3 +254,15 @@ def test_names_reach_the_disk_after_contents(tmp_path, monkeypatch):
         for name in ("a", "b"):
             scratch_of(tmp_path / name).touch()
     assert told == ["file", "file", "name", "name", "folder"]
+
+
+def test_no_output_takes_the_place_of_an_input_or_of_another_output(tmp_path):
+    image, link = tmp_path / "image.tif", tmp_path / "link.tif"
+    image.write_bytes(b"")
+    link.symlink_to(image)
+    check_apart([tmp_path / "map.tif", tmp_path / "map.qml"], [image])
+    for output in (image, link, tmp_path / "." / "sub" / ".." / "image.tif"):
+        with pytest.raises(UsageError, match="is an input"):
+            check_apart([output], [image])
+    with pytest.raises(UsageError, match="same name"):
+        check_apart([tmp_path / "a", tmp_path / "." / "a"], [])

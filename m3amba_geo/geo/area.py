@@ -12,10 +12,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from m3amba_geo.geo.footprint import crs_of
+from m3amba_geo.geo.footprint import crs_of, way
 from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import SAME_PLACE, same_place
 from m3amba_geo.geo.runs import Runs
@@ -150,7 +149,7 @@ def _boxes(
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     x, y = source.pix2wld((columns + corners[:, 1:]).ravel(), (rows + corners[:, :1]).ravel())
     if source.crs is not None and target.crs is not None:
-        x, y = Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True).transform(x, y)
+        x, y = way(crs_of(source), crs_of(target)).transform(x, y)
     x, y = (axis.reshape(4, -1) for axis in target.wld2pix(x, y))  # (4, n)
     lost = ~(np.isfinite(x) & np.isfinite(y)).all(axis=0)
     x[:, lost] = y[:, lost] = -1

@@ -59,6 +59,12 @@ class Features:
         """The number of features."""
         return len(self.dimensions)
 
+    @property
+    def lost(self) -> int:
+        """The number of points on the far edges of the grid, which no pixel holds."""
+        points = np.flatnonzero(self.dimensions == POINT)
+        return int((~np.isin(points, self.point_owners)).sum())
+
     @classmethod
     def of(cls, geometries: NDArray[np.object_], grid: GeoBox) -> Self:
         """Takes valid geometries (N,) in the grid's coordinates apart."""

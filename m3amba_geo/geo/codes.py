@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -26,6 +26,7 @@ from m3amba_geo.geo.raster import (
 )
 
 _BLOCK = 1 << 21  # pixels that are read at a time
+_LARGEST = 2**53  # whole numbers up to here are exact in any type
 
 
 class CodeRaster:
@@ -42,6 +43,7 @@ class CodeRaster:
         self.path = path
         self._handles = handles
         self._file = handles.enter_context(opened(path))
+        _check_bands(self._file, path)
         self._warped: WarpedVRT | None = None
         self._zero_is_none = MaskFlags.all_valid in self._file.mask_flag_enums[0]
         self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
@@ -83,12 +85,13 @@ class CodeRaster:
         except DAMAGE as error:
             raise unreadable(self.path, error) from error
         valid &= np.isfinite(raw)
-        values = np.where(valid, raw, 0).astype(np.int64)
-        if not np.array_equal(values[valid], raw[valid]):
+        raw = np.where(valid, raw, 0)
+        if raw.dtype.kind == "f" and ((raw % 1 != 0) | (np.abs(raw) > _LARGEST)).any():
             raise RasterUnreadableError(
-                f"{self.path} holds fractions, not class codes.",
-                "Give a raster of whole numbers as labels.",
+                f"{self.path} holds fractions or huge numbers, not class codes.",
+                "Give a raster of whole numbers; declare what stands for no class as nodata.",
             )
+        values = raw.astype(np.int64)
         if self._zero_is_none:
             valid &= values != 0
         return values, valid
@@ -158,6 +161,20 @@ def read_label_raster(path: Path) -> LabelRaster:
     with open_codes(path) as raster:
         values, valid = raster.read(0, 0, *raster.shape)
         return LabelRaster(values, valid, raster.grid, raster.names, raster.colors)
+
+
+def _check_bands(file: Any, path: Path) -> None:  # noqa: ANN401 - rasterio has no types
+    """Refuses an image: class codes are one band of real numbers, beside which may be an alpha."""
+    bands = sum(kind != ColorInterp.alpha for kind in file.colorinterp)
+    if bands != 1:
+        raise RasterUnreadableError(
+            f"{path} has {bands} bands; class codes are a single one.",
+            "Give a raster with one band of codes: gdal_translate -b N takes one out.",
+        )
+    if file.dtypes[0].startswith("complex"):
+        raise RasterUnreadableError(
+            f"{path} holds complex numbers, not class codes.", "Give a raster of whole numbers."
+        )
 
 
 def _colors(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has no types

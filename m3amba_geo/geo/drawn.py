@@ -130,10 +130,11 @@ def _read(
         for column in called:
             names = _first(classes, column) | names
     found = Features.joined(features)
-    if not found.count:
+    there = found.count - found.lost
+    if not there:
         raise nothing_there(layer.path, layer.bounds, layer.crs, grid, layer.features)
     _warn(
-        emit, "labels-outside", layer.features - found.count,
+        emit, "labels-outside", layer.features - there,
         f"of {layer.features} features of {layer.path} lie outside the raster, or are empty",
     )  # fmt: skip
     _warn(

@@ -31,6 +31,7 @@ class _Column:
     count: int = 0
 
     def take(self, name: str, column: NDArray[Any]) -> None:
+        column = _whole(column)
         self.kinds.add(column.dtype.kind)
         if not self.possible:
             return
@@ -83,6 +84,14 @@ def choose_field(layer: VectorLayer, exclude: Sequence[str]) -> str:
         f"Which field of {layer.path} holds the classes can't be told; {found}.",
         "Name the class field with --field.",
     )
+
+
+def _whole(column: NDArray[Any]) -> NDArray[Any]:
+    """Returns whole numbers as such: drivers give those with gaps, or from a DBF, as fractions."""
+    if column.dtype.kind != "f":
+        return column
+    there = column[np.isfinite(column)]
+    return there.astype(np.int64) if (there % 1 == 0).all() else column
 
 
 def _examples(texts: Sequence[str]) -> str:

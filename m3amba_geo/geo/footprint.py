@@ -49,6 +49,26 @@ def _to_world(
     return a * columns + b * rows + c, d * columns + e * rows + f
 
 
+def way(source: CRS | None, target: CRS | None) -> Transformer:
+    """Returns what moves coordinates from one CRS to another.
+
+    Between engineering CRSs of one name nothing moves; PROJ knows no way between any two of them.
+
+    Raises:
+        CRSMissingError: No way leads there.
+    """
+    both = [crs for crs in (source, target) if crs is not None and "Engineering" in crs.type_name]
+    if len(both) == 2 and both[0].name == both[1].name:
+        return Transformer.from_pipeline("+proj=noop")
+    try:
+        return Transformer.from_crs(source, target, always_xy=True)
+    except ProjError as error:
+        raise CRSMissingError(
+            f"No transformation between {name_of(source)} and {name_of(target)} is known.",
+            "One of the two CRSs is a mere name: assign the right one.",
+        ) from error
+
+
 def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
     """Bounds of the grid in another CRS, with a margin; None where they can't be told.
 
@@ -58,7 +78,7 @@ def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
     columns, rows = np.meshgrid(np.linspace(0, width, 33), np.linspace(0, height, 33))
     x, y = _to_world(grid, columns, rows)
     if crs is not None:
-        x, y = Transformer.from_crs(crs_of(grid), crs, always_xy=True).transform(x, y)
+        x, y = way(crs_of(grid), crs).transform(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
     dx, dy = 0.05 * np.ptp(x), 0.05 * np.ptp(y)
@@ -70,7 +90,7 @@ def reproject(
 ) -> NDArray[np.object_]:
     """Moves vertices to the grid's CRS; empties what that CRS can't hold."""
     if crs is not None:
-        move = Transformer.from_crs(crs, crs_of(grid), always_xy=True).transform
+        move = way(crs, crs_of(grid)).transform
         geometries = shapely.transform(geometries, move, interleaved=False)
     finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
     return np.where(finite, geometries, shapely.Point())
@@ -87,14 +107,7 @@ def meet(one: GeoBox, other: GeoBox) -> bool:
     edge = outline(other)
     if one.crs is None or other.crs is None:
         return bool(shapely.intersects(outline(one), edge))
-    try:
-        there, back = outline_in(one, other), outline_in(other, one)
-    except ProjError as error:
-        raise CRSMissingError(
-            f"No transformation between {name_of(crs_of(one))} and {name_of(crs_of(other))} is "
-            "known.",
-            "One of the two CRSs is a mere name: assign the right one.",
-        ) from error
+    there, back = outline_in(one, other), outline_in(other, one)
     return bool(shapely.intersects(there, edge) or shapely.intersects(back, outline(one)))
 
 

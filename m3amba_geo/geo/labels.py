@@ -13,16 +13,23 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from m3amba_geo.config import LabelConfig
-from m3amba_geo.errors import NoLabelsError
+from m3amba_geo.errors import ClassMismatchError, NoLabelsError
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.burn import patches
 from m3amba_geo.geo.coded import pixels_of_raster, values_of_raster
 from m3amba_geo.geo.drawn import pixels_of_vector, values_of_vector
-from m3amba_geo.geo.legend import LabelValue, LandCover, Legend, make_legend, read_legend_csv
+from m3amba_geo.geo.legend import (
+    LabelValue,
+    LandCover,
+    Legend,
+    as_code,
+    make_legend,
+    read_legend_csv,
+)
 from m3amba_geo.geo.marks import Positions, Value, spread
 from m3amba_geo.geo.vector import open_layer
 
-__all__ = ["Kind", "Labels", "LandCover", "Legend", "read_labels", "read_legend"]
+__all__ = ["Kind", "Labels", "LandCover", "Legend", "read_codes", "read_labels", "read_legend"]
 
 Kind = Literal["polygons", "lines", "points", "raster"]
 
@@ -83,6 +90,29 @@ def read_legend(configs: Sequence[LabelConfig]) -> Legend:
             "Check that the file holds features and that its class field is filled in.",
         )
     return legend
+
+
+def read_codes(config: LabelConfig) -> Legend:
+    """Returns the classes of labels whose values are codes of a map that does not name its own.
+
+    A value that is no code, and to which no legend file gives one, is no class: numbered anew it
+    would be compared with whatever has its number in the map.
+
+    Raises:
+        ClassMismatchError: No value is a code.
+        M3ambaError: As `read_legend`.
+    """
+    values = _describe(config)
+    coded = [replace(v, code=code) for v in values if (code := v.code or as_code(v.original))]
+    if values and not coded:
+        listed = ", ".join(repr(v.original) for v in values[:5])
+        raise ClassMismatchError(
+            f"{config.path} says {listed}{', ...' if len(values) > 5 else ''}, and the map does "
+            "not say which codes these classes have.",
+            "Name the model with --model, give codes and names with --legend, or name a --field "
+            "that holds codes.",
+        )
+    return make_legend(coded)
 
 
 def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener) -> Labels:

@@ -141,7 +141,17 @@ def match_all(
         raise ClassMismatchError(
             f"No class of {path} on the raster is in the legend: it says {listed}; the legend has "
             f"{classes}{', ...' if len(legend) > 8 else ''}.",
-            "Check --field: values must be spelled as in the labels that were trained on.",
+            "Values must be spelled as in the labels that were trained on: "
+            + ("check --field." if unit == "features" else "give the raster those codes or names."),
+        )
+    others = _other_names(values, codes, names, legend)
+    if others:
+        emit(
+            Warned(
+                "labels-other-names",
+                f"{path} has other names for codes of the legend, and is taken by its codes: "
+                f"{', '.join(others[:5])}{', ...' if len(others) > 5 else ''}.",
+            )
         )
     missed = int(counts[codes == 0].sum())
     if missed:
@@ -155,6 +165,18 @@ def match_all(
     return codes
 
 
+def _other_names(
+    values: Sequence[str], codes: NDArray[np.uint16], names: Mapping[str, str], legend: Legend
+) -> list[str]:
+    """Says which values were found by their number though the legend calls that otherwise."""
+    titles = {entry.code: entry.name for entry in legend if entry.name != entry.original}
+    return [
+        f"{value} is {names[value]!r} there, {titles[code]!r} here"
+        for value, code in zip(values, codes.tolist(), strict=True)
+        if value in names and code in titles and names[value].casefold() != titles[code].casefold()
+    ]
+
+
 def read_legend_csv(path: Path, values: Sequence[LabelValue]) -> list[LabelValue]:
     """Adds names and colours from a CSV file with the columns `code,name,color`.
 
@@ -164,7 +186,7 @@ def read_legend_csv(path: Path, values: Sequence[LabelValue]) -> list[LabelValue
     Raises:
         FileMissingError: The file is not there.
         VectorUnreadableError: It is not such a CSV file, or a colour is none.
-        ClassMismatchError: A code occurs twice.
+        ClassMismatchError: A code occurs twice, or no row speaks of any value.
     """
     rows = _csv_rows(path)
     by_code = {row["code"]: row for row in rows}
@@ -182,6 +204,13 @@ def read_legend_csv(path: Path, values: Sequence[LabelValue]) -> list[LabelValue
         code = 0 if row["code"] == value.original else as_code(row["code"])
         described.append(
             LabelValue(value.original, row["name"] or value.name, row["color"] or value.color, code)
+        )
+    if values and described == [*values]:
+        found = ", ".join(repr(value.original) for value in values[:5])
+        raise ClassMismatchError(
+            f"No row of the legend {path} speaks of a class of the labels, which are {found}"
+            f"{', ...' if len(values) > 5 else ''}.",
+            "Write code or name as the labels do; upper and lower case count.",
         )
     return described
 

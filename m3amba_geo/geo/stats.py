@@ -21,6 +21,12 @@ class BandStatistics:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
+    def is_far(self, pixels: Pixels, valid: Mask) -> Mask:
+        """Returns `(C, h, w)`, where valid values lie so far out that `scale` cuts them off."""
+        distance = np.abs(pixels - self.mean[:, None, None])
+        far: Mask = (distance > _LIMIT * self.deviation[:, None, None]) & valid
+        return far
+
     def scale(self, pixels: Pixels, valid: Mask) -> Pixels:
         """Returns `(C, h, w)` in standard deviations from the mean; 0 where invalid."""
         scaled = pixels - self.mean.astype(np.float32)[:, None, None]

@@ -27,6 +27,7 @@ Texts = NDArray[np.object_]
 _HEAD = 1 << 16  # bytes
 _POINTERS = re.compile(rb'<OGR\w+|"gdal_streamed_alg"')
 _BATCH = 1 << 18  # features that are read at a time
+_NAMELESS = ("undefined", "unknown", "unnamed")  # beginnings of names that are none
 
 
 @dataclass(frozen=True)
@@ -247,9 +248,14 @@ def _refused(path: Path, what: str) -> VectorUnreadableError:
 
 
 def _crs(text: str | None) -> CRS | None:
-    """A GeoPackage can't state "no CRS": it then holds an undefined engineering CRS."""
+    """A GeoPackage can't state "no CRS": it then holds an undefined engineering CRS.
+
+    One with a name of its own, such as a site grid, is kept: rasters may have it, too.
+    """
     crs = CRS.from_user_input(text) if text else None
-    return None if crs is None or "Engineering" in crs.type_name else crs
+    if crs is None or ("Engineering" in crs.type_name and crs.name.lower().startswith(_NAMELESS)):
+        return None
+    return crs
 
 
 def listed(names: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ CPU_BATCH, GPU_BATCH = 16, 64
 # Windows that one thread of a CPU computes by itself. Small layers gain more from that than from
 # sharing out every operation, and what is computed together does not depend on how many there are.
 CPU_SHARE = 2
-# Places of the windows that precision is judged by, as shares of the raster's height and width.
+# Places of the windows that things are tried on, as shares of the raster's height and width.
 _PROBES = ((0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
 
 
@@ -116,6 +116,12 @@ def joined(parts: Sequence[Future[Shares]]) -> Shares:
     return np.concatenate([part.result() for part in parts])
 
 
+def probes(stack: Stack, patch: int) -> list[tuple[int, int]]:
+    """Returns top and left of a few windows, spread over a raster, to try things on."""
+    height, width = (max(0, side - patch) for side in stack.grid.shape)
+    return [(int(down * height), int(right * width)) for down, right in _PROBES]
+
+
 def agreement(stack: Stack, predictor: Predictor) -> float:
     """Returns the share of valid pixels whose class is the same in float32, from a few windows.
 
@@ -123,11 +129,7 @@ def agreement(stack: Stack, predictor: Predictor) -> float:
     map are made in one precision. Without a valid pixel under them the share is 0.
     """
     patch, reduced = predictor.patch, predictor.precision
-    windows = []
-    for place in _PROBES:
-        sides = zip(place, stack.grid.shape, strict=True)
-        top, left = (max(0, int(share * (side - patch))) for share, side in sides)
-        windows.append(predictor.read(stack, top, left, patch, patch))
+    windows = [predictor.read(stack, top, left, patch, patch) for top, left in probes(stack, patch)]
     pixels, used = zip(*windows, strict=True)
     patches = [np.stack(modality) for modality in zip(*pixels, strict=True)]
     classes = []

@@ -15,7 +15,14 @@ from m3amba_geo.bundle import Bundle, load_bundle
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import AllNodataError, ExtraMissingError, UsageError
 from m3amba_geo.events import Artifact, Listener, Note, Started
-from m3amba_geo.files import check_output, checksum, drop_scratches, locked, together
+from m3amba_geo.files import (
+    check_apart,
+    check_output,
+    checksum,
+    drop_scratches,
+    locked,
+    together,
+)
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, drop_stale, names_path, style, style_path
 from m3amba_geo.geo.region import Region
@@ -84,11 +91,13 @@ def make_map(
     layers = layers_of(config, bundle.manifest)
     used = layers["modalities"].path if "modalities" in layers else None
     others = beside(model.name, digest, bundle, config.out, used)
+    names = [names_path(layer.path) for layer in layers.values() if layer.legend]
+    masks = [] if config.mask is None else [config.mask]
+    check_apart([*_paths(layers), *names, *others], [model, *scene.inputs, *masks])
     folder = work_folder(config.out)
-    for layer in layers.values():  # where a run was killed, its journal knows whose the outputs are
-        check_output(layer.path, overwrite=config.overwrite or folder.exists())
+    for path in (*_paths(layers), *others):  # a killed run's journal knows whose they are
+        check_output(path, overwrite=config.overwrite or folder.exists())
     with locked(*_paths(layers)), ExitStack() as handles:
-        names = [names_path(layer.path) for layer in layers.values() if layer.legend]
         drop_scratches(*_paths(layers), *names, *others)
         mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))
         region, patch = mapper.region, mapper.predictor.patch

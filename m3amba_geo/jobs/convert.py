@@ -26,7 +26,7 @@ from m3amba_geo.errors import (
     WeightsUnavailableError,
 )
 from m3amba_geo.events import Artifact, Listener, Started, Warned
-from m3amba_geo.files import check_output, fingerprint
+from m3amba_geo.files import check_apart, check_output, fingerprint
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.legend import Legend, legend_of_csv
@@ -92,6 +92,7 @@ def run(
         M3ambaError: Rasters, legend or encoder do not fit it, or the output can't be written.
     """
     emit(Started("convert-published", __version__))
+    check_apart([out], [checkpoint, legend, *scene.inputs])
     check_output(out, overwrite=overwrite)
     content = _read(checkpoint)
     network = load_published(content["model_dict"]).eval()

@@ -14,19 +14,18 @@ from m3amba_geo import __version__
 from m3amba_geo.assess.accuracy import Evaluation, assess
 from m3amba_geo.assess.picture import lattice, map_picture
 from m3amba_geo.assess.report import to_html, to_json
-from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import EvaluateConfig
 from m3amba_geo.errors import ClassMismatchError, NoLabelsError, TrainOverlapError
 from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
-from m3amba_geo.files import check_output, checksum, write_text
+from m3amba_geo.files import check_apart, check_output, write_text
 from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
 from m3amba_geo.geo.codes import CodeRaster, open_codes
-from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels, read_legend
+from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels
 from m3amba_geo.geo.legend import MAX_CODE
-from m3amba_geo.geo.maps import used_path
 from m3amba_geo.geo.marks import Positions, inside
 from m3amba_geo.geo.raster import Mask
-from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
+from m3amba_geo.jobs.origin import classes_of, origin_of
+from m3amba_geo.jobs.sidecar import Sidecar, sidecar_path
 
 _CACHE = 64 * 2**20  # bytes that GDAL may keep: every tile is read once
 _FEW = 0.05  # a test set smaller than this share of the training set decides nothing
@@ -48,12 +47,14 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         M3ambaError: Inputs or outputs are not fit.
     """
     emit(Started("evaluate", __version__))
-    for output in (config.report, config.html):
-        if output is not None:
-            check_output(output, overwrite=config.overwrite)
+    outputs = [path for path in (config.report, config.html) if path is not None]
+    models = [] if config.model is None else [config.model]
+    check_apart(outputs, [map_path, sidecar_path(map_path), *config.labels.inputs, *models])
+    for output in outputs:
+        check_output(output, overwrite=config.overwrite)
     with Env(GDAL_CACHEMAX=_CACHE), open_codes(map_path) as raster:
-        origin = _origin(map_path, config)
-        legend = read_legend([config.labels]) if origin is None else origin.legend
+        origin = origin_of(map_path, config)
+        legend = classes_of(raster, origin, config)
         labels = read_labels(config.labels, raster.grid, legend, emit)
         survey = _survey(raster, labels.pixels)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
@@ -117,30 +118,6 @@ def _codes(raster: CodeRaster, top: int, left: int, height: int, width: int) -> 
             "Give a map of class codes; declare the value of pixels without a class as nodata.",
         )
     return codes.astype(np.uint16)
-
-
-def _origin(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
-    """Returns what is known of the map's making; None if nothing is and that was allowed."""
-    if config.model is not None:
-        bundle = load_bundle(config.model)
-        return Sidecar(
-            model=checksum(config.model),
-            model_name=config.model.name,
-            created="",
-            patch=bundle.manifest.network.patch,
-            legend=bundle.manifest.legend,
-            split=bundle.manifest.split,
-            areas=records(bundle.areas),
-            modalities=used_path(map_path).name if bundle.manifest.coverage.fewer else None,
-        )
-    sidecar = read_sidecar(map_path)
-    if sidecar is None and not config.allow_train_overlap:
-        raise TrainOverlapError(
-            f"{map_path} has no sidecar: it is unknown which pixels trained its model.",
-            "Name the model with --model FILE, or add --allow-train-overlap if the labels are "
-            "known to be independent.",
-        )
-    return sidecar
 
 
 def _with_codes_of_map(legend: Legend, codes: NDArray[np.int64], names: dict[int, str]) -> Legend:

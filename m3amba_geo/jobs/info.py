@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Manifest, read_manifest
 from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
-from m3amba_geo.errors import RasterUnreadableError
+from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
 from m3amba_geo.events import Listener, Started
 from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import check_reach
@@ -161,7 +161,11 @@ def _overlap(grid: GeoBox, reference: GeoBox) -> float:
     if grid.crs is None or reference.crs is None:
         return 0.0
     edge = outline(reference)
-    return float(outline_in(grid, reference).intersection(edge).area / edge.area)
+    try:
+        covered = outline_in(grid, reference).intersection(edge)
+    except CRSMissingError:
+        return 0.0
+    return float(covered.area / edge.area)
 
 
 def _classes(path: Path, stack: Stack | None, emit: Listener) -> list[ClassFacts]:

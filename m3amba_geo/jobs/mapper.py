@@ -24,7 +24,7 @@ from m3amba_geo.geo.windows import default_stride
 from m3amba_geo.infer.blocks import RowRecords, row_type
 from m3amba_geo.infer.journal import Identity
 from m3amba_geo.infer.predict import Rows, map_rows
-from m3amba_geo.infer.predictor import Predictor, agreement
+from m3amba_geo.infer.predictor import Predictor, agreement, probes
 from m3amba_geo.jobs.contents import content
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.jobs.memory import working_memory
@@ -36,6 +36,7 @@ from m3amba_geo.model.guided import GuidedM3amba
 _CACHE_SHARE = 8  # of the working memory, at most
 _LEAST_CACHE = 64 * 2**20  # bytes
 _RESOLUTION_TOLERANCE = 0.1
+_MUCH = 0.05  # of a band's values, far from those of training
 _AGREEMENT = 0.995  # share of equal classes below which bf16 is given up
 
 
@@ -129,6 +130,7 @@ def open_mapper(
         )
         handles.enter_context(_raster_cache(stack, predictor, working_memory(config.memory)))
         _compare_resolution(stack, bundle, emit)
+        _compare_values(stack, bundle, emit)
         _settle_precision(stack, predictor, emit)
         region = region_of(stack.grid, config.bounds)
         stride = _stride(config, predictor.patch)
@@ -155,7 +157,7 @@ def layers_of(config: ClassifyConfig, known: Manifest) -> dict[str, Layer]:
     """Returns the outputs by their roles.
 
     Raises:
-        UsageError: Two have the same name, or one says nothing for this model.
+        UsageError: One says nothing for this model.
     """
     legend, coverage = known.legend, known.coverage
     layers = {"map": Layer(config.out, code_type(legend), 0, ("class",), legend)}
@@ -173,9 +175,6 @@ def layers_of(config: ClassifyConfig, known: Manifest) -> dict[str, Layer]:
     if config.probabilities is not None:
         names = tuple(entry.name for entry in legend)
         layers["probabilities"] = Layer(config.probabilities, "float32", -1, names)
-    files = [layer.path.resolve() for layer in layers.values()]
-    if len(set(files)) < len(files):
-        raise UsageError("Two outputs have the same name.", "Name a file for each.")
     return layers
 
 
@@ -205,6 +204,29 @@ def _compare_resolution(stack: Stack, bundle: Bundle, emit: Listener) -> None:
                 "resolution",
                 f"Pixels are {size:g} units wide; the model was trained on {trained[0]:g}. "
                 "Textures may mislead it.",
+            )
+        )
+
+
+def _compare_values(stack: Stack, bundle: Bundle, emit: Listener) -> None:
+    """Warns where a few windows hold much that training has seen nothing like."""
+    patch = bundle.manifest.network.patch
+    windows = [stack.read(top, left, patch, patch) for top, left in probes(stack, patch)]
+    told = []
+    for n, (modality, features) in enumerate(zip(stack.modalities, bundle.features, strict=True)):
+        far = [features.statistics.is_far(pixels[n], valid[n]) for pixels, valid in windows]
+        counted = sum(int(valid[n].sum()) for _, valid in windows)
+        shares = np.sum([part.sum(axis=(1, 2)) for part in far], axis=0) / max(counted, 1)
+        worst = int(shares.argmax())
+        if shares[worst] > _MUCH:
+            told.append(f"{shares[worst]:.0%} of band {worst + 1} of {modality.name}")
+    if told:
+        emit(
+            Warned(
+                "values-unlike",
+                f"In a few windows {', '.join(told)} lie more than ten standard deviations from "
+                "what the model was trained on: other units, another scaling, or nodata that is "
+                "not declared? The map is a guess there.",
             )
         )
 

@@ -1,8 +1,8 @@
 """A mosaic: many scenes and an index of them in, a tile of the map for each and a VRT out."""
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo import __version__
-from m3amba_geo.bundle import load_bundle
+from m3amba_geo.bundle import Manifest, load_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, MosaicConfig, SceneConfig
-from m3amba_geo.errors import AllNodataError, JournalError, OutputExistsError
-from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned
-from m3amba_geo.files import checksum, locked, output_error, together, write_text
+from m3amba_geo.errors import AllNodataError, JournalError, M3ambaError, OutputExistsError
+from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned, ignore
+from m3amba_geo.files import check_apart, checksum, locked, output_error, together, write_text
+from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.index import IndexedScene, read_index
 from m3amba_geo.geo.maps import code_type, used_path
 from m3amba_geo.geo.raster import open_raster
@@ -83,14 +84,16 @@ def run(
     coverage = bundle.manifest.coverage
     scenes = read_index(index, wanted, fewer=coverage.fewer)
     vrt, tiles = config.out / VRT, config.out / TILES
+    paths = {scene.name: tiles / f"{scene.name}.tif" for scene in scenes}
+    files = [file for scene in scenes for modality in scene.modalities for file in modality.files]
+    check_apart([vrt, *paths.values()], [model, index, *files])
     _make_folders(config.out, tiles)
     with locked(vrt), ExitStack() as handles:
         record = _read_record(config.out / RECORD)
         if record is None and vrt.exists() and not options.overwrite:
             raise OutputExistsError(f"{vrt} exists already, and is not ours.", _AGAIN)
         settings = _settings(digest, config, options)
-        places, identities = _look(scenes, settings)
-        paths = {scene.name: tiles / f"{scene.name}.tif" for scene in scenes}
+        places, identities = _look(scenes, settings, bundle.manifest)
         todo = [
             scene
             for scene in scenes
@@ -147,21 +150,36 @@ def _settings(digest: str, config: MosaicConfig, options: ClassifyConfig) -> dic
 
 
 def _look(
-    scenes: Sequence[IndexedScene], settings: Identity
+    scenes: Sequence[IndexedScene], settings: Identity, known: Manifest
 ) -> tuple[list[Tile], dict[str, dict[str, str]]]:
     """Opens every raster once; returns where tiles will lie, and what each depends on."""
     places, identities = [], {}
     for scene in scenes:
         identity = dict(settings)
+        with _opened(scene, known) as stack:
+            places.append(Tile(f"{TILES}/{scene.name}.tif", stack.grid))
         for modality in scene.modalities:
             for n, file in enumerate(modality.files):
                 with open_raster(file) as raster:
                     identity[f"raster {file.name} ({modality.name}, {n})"] = content(raster)
-                    if modality is scene.modalities[0] and n == 0:
-                        places.append(Tile(f"{TILES}/{scene.name}.tif", raster.grid))
         identities[scene.name] = identity
     check_grids(places)
     return places, identities
+
+
+@contextmanager
+def _opened(scene: IndexedScene, known: Manifest) -> Iterator[Stack]:
+    """Opens the rasters of a scene, which are to fit the model.
+
+    Raises:
+        M3ambaError: They do not, or can't be read; the message names the scene.
+    """
+    place = SceneConfig(scene.modalities)
+    try:
+        with open_stack(place, ignore, known.modalities, known.modality_dropout) as stack:
+            yield stack
+    except M3ambaError as error:
+        raise type(error)(f"Scene {scene.name}: {error}", error.hint) from error
 
 
 def _is_missing(tile: Path, old: Identity | None, new: Identity, *, overwrite: bool) -> bool:
@@ -188,9 +206,10 @@ def _is_missing(tile: Path, old: Identity | None, new: Identity, *, overwrite: b
 
 
 def _for_tile(options: ClassifyConfig, tile: Path) -> ClassifyConfig:
+    """Returns how a tile is made; what lies there of an older one is known to be replaceable."""
     return replace(
         options, out=tile, confidence=None, probabilities=None, modalities_used=None, bounds=None,
-        mask=None,
+        mask=None, overwrite=True,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from m3amba_geo.bundle import Bundle, Manifest, Scaling, load_bundle, save_bundl
 from m3amba_geo.config import NetworkConfig, SceneConfig, Size, TrainConfig
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Artifact, Listener, Metric, Note, Started
-from m3amba_geo.files import check_output, drop_scratches, locked
+from m3amba_geo.files import check_apart, check_output, drop_scratches, locked
 from m3amba_geo.geo.area import GridRecord
 from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.features import Features, scene_features
@@ -44,6 +44,7 @@ from m3amba_geo.jobs.training_scenes import (
     present_classes,
     resolution_of,
     split_in_words,
+    tell_odd_classes,
 )
 from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
@@ -103,6 +104,7 @@ def run(
     emit(Started("train", __version__))
     labels = label_configs(scenes)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
+    check_apart([config.out, checkpoint], [file for scene in scenes for file in scene.inputs])
     memory = working_memory(config.memory) * 2**20
     with join() as world, ExitStack() as handles:
         _check_shares(config, world, emit)
@@ -117,6 +119,7 @@ def run(
         config = with_settled_embedding(config, start, emit)
         trained = None if start is None else start.manifest.modalities
         legend = read_legend(labels)
+        tell_odd_classes(legend, emit)
         opened = open_scenes(scenes, config, legend, trained, handles, emit)
         legend = present_classes(opened, emit)
         features = _features(opened, config, start)

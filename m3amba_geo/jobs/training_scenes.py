@@ -1,5 +1,6 @@
 """The scenes of a training: rasters, labels on their grid, labels parted."""
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import TrainingArea
 from m3amba_geo.geo.labels import Labels, Legend
+from m3amba_geo.geo.legend import MAX_CODE, as_code
 from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.split import Side, Split, split_labels
@@ -84,6 +86,28 @@ def label_configs(scenes: Sequence[SceneConfig]) -> list[LabelConfig]:
     return given
 
 
+def tell_odd_classes(legend: Legend, emit: Listener) -> None:
+    """Warns of values that may not be meant as classes of their own."""
+    numbers = [e.original for e in legend if re.fullmatch(r"-?\d+", e.original)]
+    odd = [text for text in numbers if not as_code(text)]
+    if odd:
+        emit(
+            Warned(
+                "labels-no-code",
+                f"Labels hold the values {', '.join(odd[:5])}, which are no codes (1 to "
+                f"{MAX_CODE}): they are classes of their own, and all classes are numbered anew. "
+                "Where they mean no class, declare them as nodata, or leave the field empty.",
+            )
+        )
+    alike: dict[str, list[str]] = {}
+    for entry in legend:
+        alike.setdefault(" ".join(entry.name.split()).casefold(), []).append(entry.name)
+    for names in alike.values():
+        if len(names) > 1:
+            found = " and ".join(map(repr, names))
+            emit(Warned("classes-alike", f"{found} are different classes, as they are spelled."))
+
+
 def open_scenes(
     scenes: Sequence[SceneConfig],
     config: TrainConfig,
@@ -119,6 +143,12 @@ def open_scenes(
         else:  # the user's own parting: taken as it is, without a gap of ours
             test = labels_on(stack, scene.test_labels, legend, emit)
             labels = labels.only(~np.isin(labels.pixels, test.pixels))
+            if not labels.pixels.size:
+                raise NoLabelsError(
+                    f"Every labelled pixel of {scene.labels.path} is one of "
+                    f"{scene.test_labels.path}, which training never sees.",
+                    "Give other labels for the test, or keep some out with --test-share.",
+                )
             split = split_labels(labels, replace(config.split, test=0.0), rng)
             tested = len(test.pixels)
         for note in split.notes:

@@ -90,7 +90,7 @@ def stretches(length):
 
 
 @given(stretches(ROWS), stretches(COLUMNS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_window_is_a_part_of_the_whole_and_so_is_a_cached_one(
     large, cached, everything, vertical, horizontal
 ):

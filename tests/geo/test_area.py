@@ -132,7 +132,7 @@ GRIDS = [
 ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.sampled_from(GRIDS),
     st.integers(0, 99),

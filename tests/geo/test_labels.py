@@ -575,3 +575,42 @@ def test_blocks_say_what_the_whole_raster_says(tmp_path: Path, monkeypatch, turn
     parts, said_of_parts = read(tmp_path / "a.tif", grid)
     assert same_labels(whole, parts)
     assert said == said_of_parts
+
+
+def test_points_on_the_far_edges_are_counted_as_outside(tmp_path):
+    height, width = GRID.shape
+    points = [shapely.Point(*at(GRID, *p)) for p in ((5, 5), (width, 5), (5, height), (9, 9))]
+    path = write(tmp_path / "a.gpkg", points, label=["a", "b", "b", "b"])
+    labels, events = read(path)
+    assert labels.pixels.tolist() == [5 * width + 5, 9 * width + 9]
+    (told,) = (e.message for e in events if isinstance(e, Warned))
+    assert told.startswith("2 of 4 features")
+    edge = write(tmp_path / "b.gpkg", points[1:3], label=["a", "b"])
+    fails(NoOverlapError, lambda: read(edge))
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 1, 2, None], [1.0, 1.0, 2.0, 2.0], [True, True, False, None]]
+)
+def test_whole_numbers_with_gaps_are_candidates_for_the_class(tmp_path, values):
+    shapes = [box(n, 0, n + 3, 3) for n in range(0, 16, 4)]
+    path = write(tmp_path / "a.gpkg", shapes, code=values)
+    labels, _ = read(path)
+    assert len(labels.legend) == 2
+    both = write(tmp_path / "b.gpkg", shapes, code=values, photo=["p", "q", "q", "r"])
+    assert "photo" in str(fails(UnknownFieldError, lambda: read(both)))
+
+
+def test_a_crs_from_which_no_way_leads_is_named(tmp_path):
+    site = GeoBox((60, 80), GRID.affine, 'LOCAL_CS["site grid",UNIT["metre",1]]')
+    path = write(tmp_path / "a.gpkg", [box(0, 0, 9, 9), box(10, 0, 19, 9)], label=["a", "b"])
+    assert "site grid" in str(fails(CRSMissingError, lambda: read(path, site)))
+
+
+def test_a_site_grid_of_labels_is_that_of_the_raster(tmp_path):
+    wkt = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    site = GeoBox((60, 80), GRID.affine, wkt)
+    shapes = [box(0, 0, 9, 9), box(10, 0, 19, 9)]
+    path = write(tmp_path / "a.gpkg", shapes, crs=wkt, label=["a", "b"])
+    labels, _ = read(path, site)
+    assert len(labels.pixels) == 2 * 81

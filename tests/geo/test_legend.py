@@ -85,3 +85,13 @@ def test_too_many_or_clashing_classes() -> None:
     assert "--field" in caught.value.hint
     with pytest.raises(ClassMismatchError, match="one code"):
         make_legend([LabelValue("a", code=4), LabelValue("b", code=4)])
+
+
+def test_a_legend_that_speaks_of_nothing_is_an_error(tmp_path):
+    path = tmp_path / "legend.csv"
+    path.write_text("code,name\n10,Forest\n20,Water\n")
+    values = [LabelValue("forest"), LabelValue("water")]
+    with pytest.raises(ClassMismatchError, match="'forest', 'water'") as caught:
+        read_legend_csv(path, values)
+    assert "upper and lower case" in caught.value.hint
+    assert read_legend_csv(path, []) == []

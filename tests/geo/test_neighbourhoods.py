@@ -24,7 +24,7 @@ def plainly(pixels, valid, side):
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3, 5]), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_means_are_of_valid_pixels_only(height, width, side, seed):
     rng = np.random.default_rng(seed)
     valid = rng.random((height, width)) < 0.6

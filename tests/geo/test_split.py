@@ -68,7 +68,7 @@ def scenes(draw: st.DrawFn) -> tuple[Labels, SplitConfig, int]:
     return make_labels(squares, (60, 80), kind), config, draw(st.integers(0, 99))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scenes())
 def test_invariants(scene: tuple[Labels, SplitConfig, int]) -> None:
     labels, config, seed = scene

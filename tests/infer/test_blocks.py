@@ -26,7 +26,6 @@ KIND = row_type(LAYERS, WIDTH)
 BLOCK = Region(10, 0, 160, WIDTH)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5000), st.integers(1, 5000), st.integers(1, 64), st.data())
 def test_blocks_cover_a_region_once_in_order(top, height, patch, data):
     stride = data.draw(st.integers(1, patch))

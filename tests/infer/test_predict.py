@@ -101,7 +101,7 @@ def plainly(stack, stride):
 sides = st.integers(1, 45)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(sides, sides),
     stride=st.integers(1, PATCH),

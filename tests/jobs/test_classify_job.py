@@ -1,6 +1,7 @@
 """Classification: where a map lies, what is in it, and what it must not depend on."""
 
 import json
+import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -464,6 +465,59 @@ def test_threads_end_with_the_map_that_can_not_be_written(tmp_path, model, monke
         run(model, scene, tmp_path / "map.tif")
     assert held
     assert not [t.name for t in threading.enumerate() if t.name.startswith(("predict", "read"))]
+
+
+@pytest.mark.parametrize("victim", ["model", "a.tif", "b.tif", "mask.tif"])
+@pytest.mark.parametrize("role", ["out", "confidence"])
+def test_an_input_is_never_an_output(tmp_path, model, victim, role):
+    scene, _ = rasters(tmp_path, (20, 20))
+    shutil.copy(model, tmp_path / "model")
+    mask = write_raster(tmp_path / "mask.tif", np.ones((1, 20, 20), np.uint8))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    outputs = {"out": tmp_path / "map.tif", "overwrite": True, "mask": mask}
+    with pytest.raises(UsageError, match="is an input"):
+        run(tmp_path / "model", scene, **outputs | {role: tmp_path / victim})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_map_is_not_its_own_style(tmp_path, model):
+    scene, _ = rasters(tmp_path, (20, 20))
+    with pytest.raises(UsageError, match="same name"):
+        run(model, scene, tmp_path / "map.qml")
+
+
+@pytest.mark.parametrize("name", ["map.qml", "map.tif.m3amba.json"])
+def test_what_lies_beside_the_map_is_not_replaced_unasked(tmp_path, model, name):
+    scene, _ = rasters(tmp_path, (20, 20))
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputExistsError, match=name):
+        run(model, scene, tmp_path / "map.tif")
+    assert (tmp_path / name).read_text() == "mine"
+    run(model, scene, tmp_path / "map.tif", overwrite=True)
+    assert (tmp_path / name).read_text() != "mine"
+
+
+def test_values_unlike_those_of_the_training_are_told(tmp_path, model):
+    scene, _ = rasters(tmp_path, (40, 40))
+    assert warned_of(run_for_events(model, scene, tmp_path / "map.tif")) == []
+    with rasterio.open(tmp_path / "b.tif", "r+") as file:
+        pixels = file.read()
+        pixels[:, :, :20] = -3.4e38  # nodata that nobody declared
+        file.write(pixels)
+    events = run_for_events(model, scene, tmp_path / "map.tif", overwrite=True)
+    assert warned_of(events) == ["values-unlike"]
+    (told,) = (event.message for event in events if isinstance(event, Warned))
+    assert "band 1 of b" in told
+
+
+def run_for_events(*given, **options):
+    events = []
+    run(*given, emit=events.append, **options)
+    return events
+
+
+def warned_of(events):
+    return [event.code for event in events if isinstance(event, Warned)]
 
 
 # With a trained model

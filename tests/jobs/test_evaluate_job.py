@@ -15,11 +15,15 @@ from small import bundle_of, legend_of, used_by
 from m3amba_geo.bundle import load_bundle, save_bundle
 from m3amba_geo.config import ClassifyConfig, EvaluateConfig, LabelConfig
 from m3amba_geo.errors import (
+    ClassMismatchError,
     DataError,
     NoLabelsError,
     OutputExistsError,
     OutputFolderError,
+    RasterUnreadableError,
     TrainOverlapError,
+    UsageError,
+    VectorUnreadableError,
 )
 from m3amba_geo.events import Artifact, Metric, Started, Warned, ignore
 from m3amba_geo.jobs import classify, evaluate
@@ -287,3 +291,110 @@ def test_without_the_raster_of_modalities_their_subsets_stay_unknown(trained, la
     assert "modalities-unknown" in {e.code for e in events if isinstance(e, Warned)}
     besides = evaluate.run(trained.map, EvaluateConfig(labels, model=trained.model), ignore)
     assert list(besides.subsets) == ["optical, height"]
+
+
+def test_reports_replace_neither_inputs_nor_each_other(trained, labels, tmp_path):
+    map_path = without_sidecar(trained, tmp_path)
+    known = {"model": trained.model, "overwrite": True}
+    for path in (map_path, trained.place.labels, trained.model):
+        before = path.read_bytes()
+        for role in ("report", "html"):
+            with pytest.raises(UsageError, match="is an input"):
+                evaluate.run(map_path, EvaluateConfig(labels, **known | {role: path}), ignore)
+        assert path.read_bytes() == before
+    both = {"report": tmp_path / "a.html", "html": tmp_path / "a.html"}
+    with pytest.raises(UsageError, match="same name"):
+        evaluate.run(map_path, EvaluateConfig(labels, **known, **both), ignore)
+
+
+# A map that comes without its model
+
+OTHER_CODES = {"forest": 7, "meadow": 2, "water": 4}
+
+
+def foreign_map(folder, place, *, named):
+    """A perfect map by other software, with codes that are not those of sorted names."""
+    codes = np.array([0, *OTHER_CODES.values()], np.uint8)[place.truth]
+    path = write_raster(folder / "foreign.tif", codes[None], nodata=0)
+    if named:
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(1, **{f"CLASS_{code}": name for name, code in OTHER_CODES.items()})
+    return path
+
+
+def scored(path, labels, events=None):
+    config = EvaluateConfig(labels, allow_train_overlap=True)
+    return evaluate.run(path, config, ignore if events is None else events.append).accuracy
+
+
+def test_a_map_that_names_its_classes_is_scored_by_names(place, tmp_path):
+    path = foreign_map(tmp_path, place, named=True)
+    for chosen in (list(NAMES), ["meadow", "water"]):
+        frame = gpd.read_file(place.labels)
+        frame[frame["class"].isin(chosen)].to_file(tmp_path / "some.gpkg")
+        found = scored(path, LabelConfig(tmp_path / "some.gpkg", field="class"))
+        assert found.overall == 1
+        assert [entry.name for entry in found.legend] == ["meadow", "water", "forest"]
+
+
+def test_names_mean_nothing_to_a_map_that_has_codes_alone(place, labels, tmp_path):
+    path = foreign_map(tmp_path, place, named=False)
+    with pytest.raises(ClassMismatchError, match="which codes") as caught:
+        scored(path, labels)
+    assert "--legend" in caught.value.hint
+    legend = tmp_path / "legend.csv"
+    legend.write_text("code,name\n" + "\n".join(f"{c},{n}" for n, c in OTHER_CODES.items()))
+    assert scored(path, LabelConfig(labels.path, field="class", legend=legend)).overall == 1
+
+
+@pytest.mark.parametrize("odd", [-1, 0, 100_000])
+def test_codes_of_labels_are_not_numbered_anew(place, tmp_path, odd):
+    path = foreign_map(tmp_path, place, named=False)
+    truth = np.array([0, *OTHER_CODES.values()], np.int32)[place.truth]
+    truth[:, 40:] = odd  # what somebody means by unlabelled, and has not declared
+    events = []
+    config = LabelConfig(write_raster(tmp_path / "truth.tif", truth[None], nodata=255))
+    found = scored(path, config, events)
+    assert (found.overall, found.pixels) == (1, 40 * HEIGHT)
+    (told,) = (e.message for e in events if isinstance(e, Warned))
+    assert f"'{odd}'" in told
+
+
+def test_other_names_for_the_same_codes_are_told(place, tmp_path):
+    path = foreign_map(tmp_path, place, named=True)
+    truth = np.array([0, *OTHER_CODES.values()])[place.truth]
+    labels = code_raster(tmp_path, truth, ("", "Meadow", "", "snow", "", "", "forest"))
+    events = []
+    assert scored(path, labels, events).overall == 1
+    (told,) = (e.message for e in events if isinstance(e, Warned))
+    assert "4 is 'snow' there, 'water' here" in told
+    assert "Meadow" not in told
+
+
+def test_a_sidecar_of_another_map_is_found_out(place, labels, trained, tmp_path):
+    path = foreign_map(tmp_path, place, named=True)
+    shutil.copy(sidecar_path(trained.map), sidecar_path(path))
+    with pytest.raises(ClassMismatchError, match="calls class") as caught:
+        evaluate.run(path, EvaluateConfig(labels), ignore)
+    assert "--model" in caught.value.hint
+
+
+def test_a_model_that_did_not_make_the_map_is_refused(trained, labels, tmp_path):
+    save_bundle(tmp_path / "other.m3amba", bundle_of({"a": 1}, patch=8))
+    config = EvaluateConfig(labels, model=tmp_path / "other.m3amba")
+    with pytest.raises(TrainOverlapError, match=r"was made by model\.m3amba"):
+        evaluate.run(trained.map, config, ignore)
+
+
+def test_images_are_neither_maps_nor_labels(trained, labels, tmp_path):
+    allowed = {"allow_train_overlap": True}
+    with pytest.raises(RasterUnreadableError, match="4 bands"):
+        evaluate.run(trained.place.optical, EvaluateConfig(labels, **allowed), ignore)
+    wide = write_raster(tmp_path / "wide.tif", np.ones((3, HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(VectorUnreadableError, match="3 bands"):
+        evaluate.run(trained.map, EvaluateConfig(LabelConfig(wide)), ignore)
+    for value, found in ((1e30, "huge"), (1.5, "fractions"), (1 + 1j, "complex")):
+        odd = np.full((1, HEIGHT, WIDTH), value)
+        path = write_raster(tmp_path / "odd.tif", odd)
+        with pytest.raises(VectorUnreadableError, match=found):
+            evaluate.run(trained.map, EvaluateConfig(LabelConfig(path)), ignore)

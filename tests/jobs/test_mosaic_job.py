@@ -16,6 +16,7 @@ from small import bundle_of, with_manifest
 from m3amba_geo.bundle import save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, MosaicConfig
 from m3amba_geo.errors import (
+    BandMismatchError,
     CRSMissingError,
     DataError,
     FileMissingError,
@@ -25,6 +26,7 @@ from m3amba_geo.errors import (
     OutputExistsError,
     RasterUnreadableError,
     UnknownFieldError,
+    UsageError,
 )
 from m3amba_geo.events import Progress, Warned, ignore
 from m3amba_geo.geo.access import reach
@@ -321,3 +323,24 @@ def test_a_scene_without_a_valid_pixel_is_left_out(model, scenes):
     assert list(tiles(results)) == ["east.tif"]
     with rasterio.open(results.vrt) as whole:
         assert whole.shape == SHAPE
+
+
+def test_a_tile_is_never_one_of_the_scenes(scenes, model):
+    index = geopackage(scenes)
+    made = run(model, index)
+    tile = made.tiles / "west.tif"
+    before = tile.read_bytes()
+    own = geopackage(scenes, optical=[str(tile), "data/east_optical.tif"])
+    with pytest.raises(UsageError, match="is an input"):
+        run(model, own, overwrite=True)
+    assert tile.read_bytes() == before
+
+
+def test_a_scene_that_does_not_fit_is_found_before_the_first_is_mapped(scenes, model, tmp_path):
+    write_raster(
+        scenes / "east_optical.tif", np.zeros((3, *SHAPE), np.float32),
+        transform=Affine(30, 0, CORNERS["east"][0], 0, -30, CORNERS["east"][1]),
+    )  # fmt: skip
+    with pytest.raises(BandMismatchError, match="Scene east: "):
+        run(model, geopackage(scenes))
+    assert not list((tmp_path / "out" / "tiles").glob("*.tif"))

@@ -396,3 +396,43 @@ def test_a_coarser_reference_grid(place, tmp_path):
     results = train.run([replace(place.scene, grid=grid)], brief(tmp_path), ignore)
     assert read_manifest(results.model).resolution == (60.0, 60.0)
     assert results.pixels["train"] == 12 * 24
+
+
+@pytest.mark.parametrize("victim", ["labels", "optical", "height"])
+def test_an_input_is_never_the_model(place, tmp_path, victim):
+    path = getattr(place, victim)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="is an input"):
+        train.run([place.scene], brief(tmp_path, out=path), ignore, overwrite=True)
+    assert path.read_bytes() == before
+
+
+def test_labels_that_are_all_test_pixels_say_so(place, tmp_path):
+    scene = replace(place.scene, test_labels=place.scene.labels)
+    with pytest.raises(NoLabelsError, match="never sees") as caught:
+        train.run([scene], brief(tmp_path), ignore)
+    assert "--test-share" in caught.value.hint
+
+
+def label_raster(folder, codes):
+    return LabelConfig(write_raster(folder / "codes.tif", codes[None].astype(np.int16)))
+
+
+def test_values_that_are_no_codes_are_told_to_be_classes(place, tmp_path):
+    codes = np.where(np.arange(WIDTH) < 80, place.truth.astype(int), -1)
+    events = []
+    scene = replace(place.scene, labels=label_raster(tmp_path, codes))
+    train.run([scene], brief(tmp_path), events.append)
+    (told,) = (e.message for e in events if isinstance(e, Warned) and e.code == "labels-no-code")
+    assert "-1" in told
+
+
+def test_classes_that_differ_by_case_alone_are_told(place, tmp_path):
+    frame = gpd.read_file(place.labels)
+    frame.loc[0, "class"] = " ".join(["Forest"])
+    frame.to_file(tmp_path / "spelled.gpkg")
+    events = []
+    scene = replace(place.scene, labels=LabelConfig(tmp_path / "spelled.gpkg", field="class"))
+    train.run([scene], brief(tmp_path), events.append)
+    (told,) = (e.message for e in events if isinstance(e, Warned) and e.code == "classes-alike")
+    assert "'Forest' and 'forest'" in told

@@ -56,7 +56,7 @@ def epoch(patches, config):
         yield patches.batch(step, config)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     patch=st.sampled_from([8, 12, 16]),

@@ -94,7 +94,7 @@ def test_reference_is_the_recurrence(size):
 
 
 @compiled
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(size=sizes, seed=st.integers(0, 99))
 def test_compiled_agrees(size, seed):
     assert_agrees(inputs(size, seed))
