@@ -405,13 +405,9 @@ def test_a_map_of_other_numbers_is_no_map_of_codes(made, tmp_path, code):
     codes[codes == 1] = code
     path = write_raster(tmp_path / "map.tif", codes[None])
     message = refused(
-        errors.ClassMismatchError,
-        "classes-mismatch",
-        score,
-        path,
-        made.place.labels,
-        allow_train_overlap=True,
-    )
+        errors.ClassMismatchError, "classes-mismatch", score, path, made.place.labels,
+        model=made.model,
+    )  # fmt: skip
     assert f"{code}" in message
 
 
