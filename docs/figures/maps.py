@@ -25,6 +25,7 @@ from m3amba_geo.geo.labels import Legend, read_labels
 from m3amba_geo.jobs.sidecar import read_sidecar
 
 IMAGES = Path(__file__).parents[1] / "images"
+_LINE, _SWATCH = 115, 6  # letters under the figure, and for a swatch of colour
 INK, FRAME, NODATA = "#22272b", "#9aa1a6", "#e6e8ea"
 # Rasters of the image, the bands of them that are red, green and blue, and labels.
 SCENES: dict[str, tuple[tuple[str, ...], tuple[int, ...], LabelConfig]] = {
@@ -80,7 +81,9 @@ def _painted(codes: NDArray[np.uint16], legend: Legend) -> NDArray[np.float32]:
 
 def _draw(panels: dict[str, NDArray[Any]], legend: Legend, path: Path) -> None:
     height, width = panels["confidence"].shape
-    rows = -(-len(legend) // 6)
+    longest = max(len(cover.name) for cover in legend)
+    columns = min(len(legend), max(1, _LINE // (longest + _SWATCH)))
+    rows = -(-len(legend) // columns)
     size = (8.4, 7.9 * height / width + 0.5 + 0.24 * rows)
     figure = Figure(figsize=size, dpi=110, facecolor="white", layout="constrained")
     for axes, (name, pixels) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
@@ -92,7 +95,7 @@ def _draw(panels: dict[str, NDArray[Any]], legend: Legend, path: Path) -> None:
     handles = [Patch(facecolor=c.color, edgecolor=FRAME, linewidth=0.6) for c in legend]
     figure.legend(
         handles, [cover.name for cover in legend], loc="outside lower center",
-        ncols=min(len(legend), 6), frameon=False, fontsize=9, labelcolor=INK,
+        ncols=columns, frameon=False, fontsize=9, labelcolor=INK,
     )  # fmt: skip
     file = BytesIO()
     FigureCanvasAgg(figure).print_figure(file, format="png")
