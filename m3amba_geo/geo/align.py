@@ -141,12 +141,16 @@ def open_stack(
             for name, files in _in_trained_order(scene.modalities, trained, dropout, emit)
         ]
         if scene.grid is None:
-            first = next(rasters[0] for name, rasters in opened if name == scene.modalities[0].name)
-            grid = first.grid
+            first = scene.modalities[0].name
+            reference = next(rasters[0] for name, rasters in opened if name == first)
         else:
-            grid = handles.enter_context(open_raster(scene.grid)).grid
+            reference = handles.enter_context(open_raster(scene.grid))
+        grid = reference.grid
         if grid.crs is None:
-            emit(Warned("crs-none", "The reference raster has no CRS: the map will have none."))
+            text = "The reference raster has no CRS: the map will have none."
+            if reference.control_points:
+                text += " It has ground control points: gdalwarp gives it, and the map, a place."
+            emit(Warned("crs-none", text))
         modalities = []
         for n, (name, rasters) in enumerate(opened):
             for raster in rasters:

@@ -56,6 +56,7 @@ class Raster:
         grid: Its place.
         bands: Its bands, transparency left out.
         transparency: Whether a band says which pixels are transparent.
+        control_points: Whether its place is told by ground control points alone.
         dtype: Its pixel type, as numpy names it.
         nodata: Declared nodata value of each band.
         files: All files that its pixels come from, those that a virtual raster names among them.
@@ -74,6 +75,7 @@ class Raster:
             _band(self._file, i, alone=len(self._indexes) == 1) for i in self._indexes
         )
         self.transparency = bool(self._alphas)
+        self.control_points = self._file.crs is None and bool(self._file.gcps[0])
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
         self.files = tuple(name for name in self._file.files if not name.endswith(_NOT_PIXELS))

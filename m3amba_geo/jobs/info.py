@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from m3amba_geo import __version__
 from m3amba_geo.bundle import Manifest, read_manifest
 from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
-from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
-from m3amba_geo.events import Listener, Started
+from m3amba_geo.errors import CRSMissingError, DataError, FileMissingError, RasterUnreadableError
+from m3amba_geo.events import Listener, Started, Warned
 from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import check_reach
 from m3amba_geo.geo.align import Stack, open_stack
@@ -76,7 +76,8 @@ def run(files: Sequence[Path], emit: Listener) -> Info:
     The first raster is the reference: overlap and labelled pixels are told on its grid.
 
     Raises:
-        M3ambaError: A file is missing or can't be read.
+        M3ambaError: A file is missing or can't be read; labels whose classes can't be told are
+            a warning where there is something else to tell.
     """
     emit(Started("info", __version__))
     for file in files:
@@ -92,10 +93,23 @@ def run(files: Sequence[Path], emit: Listener) -> Info:
             except RasterUnreadableError:
                 vectors.append(file)  # if it is no vector either, reading it will say so
         stack = _stack(rasters, handles, emit) if rasters and vectors else None
+        classes: list[ClassFacts] = []
+        unclear: list[tuple[Path, DataError]] = []
+        for file in vectors:
+            try:
+                classes += _classes(file, stack, emit)
+            except FileMissingError:
+                raise
+            except DataError as error:
+                unclear.append((file, error))
+        if unclear and not (models or rasters or classes):
+            raise unclear[0][1]
+        for file, reason in unclear:
+            emit(Warned("labels-unclear", f"{file}: {reason} In training: {reason.hint}"))
         return Info(
             {str(model): _model(model, read_manifest(model)) for model in models},
             tuple(_raster(raster, rasters[0].grid) for raster in rasters),
-            tuple(facts for file in vectors for facts in _classes(file, stack, emit)),
+            tuple(classes),
         )
 
 

@@ -8,6 +8,7 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
 
 from m3amba_geo.config import ModalityConfig, SceneConfig
@@ -310,3 +311,18 @@ def test_strips_count_the_blocks_that_rows_lie_in(tmp_path):
         assert stack.strip_bytes(65) == 3 * 64 * 200 * 2 + 8 * 10 * 50 * 4
     with open_stack(scene(coarse, fine), ignore) as stack:  # four rows of the second for one
         assert stack.strip_bytes(16) == 3 * 10 * 50 * 4 + 2 * 64 * 200 * 2
+
+
+def test_ground_control_points_are_no_place_and_told(tmp_path):
+    path = tmp_path / "raw.tif"
+    points = [GroundControlPoint(0, 0, 7.0, 48.0), GroundControlPoint(9, 9, 7.1, 47.9)]
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=9, width=9, dtype="uint8", gcps=points,
+        crs="EPSG:4326",
+    ) as file:  # fmt: skip
+        file.write(np.ones((1, 9, 9), np.uint8))
+    events = []
+    with open_stack(SceneConfig((ModalityConfig("a", (path,)),)), events.append) as stack:
+        assert stack.grid.crs is None
+    (told,) = (event.message for event in events if isinstance(event, Warned))
+    assert "gdalwarp" in told

@@ -2,12 +2,13 @@
 
 import json
 
+import geopandas as gpd
 import numpy as np
 import pytest
 from affine import Affine
 
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, VectorUnreadableError
-from m3amba_geo.events import Started, ignore
+from m3amba_geo.events import Started, Warned, ignore
 from m3amba_geo.files import checksum
 from m3amba_geo.jobs import info
 from tests.conftest import HEIGHT, NAMES, TRANSFORM, WIDTH, write_raster
@@ -67,3 +68,29 @@ def test_what_is_not_there_or_can_not_be_read(trained, tmp_path):
     (tmp_path / "cut.m3amba").write_bytes(trained.model.read_bytes()[:100])
     with pytest.raises(ModelDamagedError):
         info.run([tmp_path / "cut.m3amba"], ignore)
+
+
+def test_labels_that_can_not_be_told_do_not_hide_the_rasters(place, tmp_path):
+    frame = gpd.read_file(place.labels)
+    path = tmp_path / "two.gpkg"
+    frame.to_file(path, layer="one")
+    frame.to_file(path, layer="two")
+    events = []
+    found = info.run([place.optical, path, place.labels], events.append)
+    assert len(found.rasters) == 1
+    assert {fact.labels for fact in found.classes} == {"labels.gpkg"}
+    (told,) = (e for e in events if isinstance(e, Warned))
+    assert told.code == "labels-unclear"
+    assert "'one', 'two'" in told.message
+    assert "--layer" in told.message
+    with pytest.raises(VectorUnreadableError, match="several layers"):
+        info.run([path], ignore)
+
+
+def test_rasters_that_can_not_be_related_overlap_by_nothing(place, tmp_path):
+    site = write_raster(
+        tmp_path / "site.tif", np.ones((1, 9, 9), np.uint8),
+        crs='LOCAL_CS["site grid",UNIT["metre",1]]',
+    )  # fmt: skip
+    found = info.run([place.optical, site], ignore)
+    assert [raster.overlap for raster in found.rasters] == [1.0, 0.0]
