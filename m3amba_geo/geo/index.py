@@ -18,7 +18,12 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo.config import ModalityConfig
-from m3amba_geo.errors import DataError, FileMissingError, VectorUnreadableError
+from m3amba_geo.errors import (
+    DataError,
+    FileMissingError,
+    UnknownFieldError,
+    VectorUnreadableError,
+)
 from m3amba_geo.geo.vector import open_layer, read_texts
 
 NAME_FIELDS = ("name", "id")
@@ -129,6 +134,17 @@ def _item_rows(items: Sequence[_Item]) -> list[_Row]:
 
 
 def _layer_rows(path: Path, fields: Sequence[str]) -> list[_Row]:
+    try:
+        return _rows(path, fields)
+    except (UnknownFieldError, VectorUnreadableError) as error:  # its remedy is that of labels
+        raise type(error)(
+            f"The index can't be used: {error}",
+            "Give one layer of footprints, with a text field for the file of each modality; where "
+            "fields are called otherwise than modalities, say which is which: MODALITY=FIELD.",
+        ) from error
+
+
+def _rows(path: Path, fields: Sequence[str]) -> list[_Row]:
     layer = open_layer(path, None)
     if layer is None:
         raise VectorUnreadableError(

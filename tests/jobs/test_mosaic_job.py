@@ -27,6 +27,7 @@ from m3amba_geo.errors import (
     RasterUnreadableError,
     UnknownFieldError,
     UsageError,
+    VectorUnreadableError,
 )
 from m3amba_geo.events import Progress, Warned, ignore
 from m3amba_geo.geo.access import reach
@@ -344,3 +345,17 @@ def test_a_scene_that_does_not_fit_is_found_before_the_first_is_mapped(scenes, m
     with pytest.raises(BandMismatchError, match="Scene east: "):
         run(model, geopackage(scenes))
     assert not list((tmp_path / "out" / "tiles").glob("*.tif"))
+
+
+def test_an_index_that_can_not_be_used_has_remedies_of_its_own(scenes, model):
+    index = geopackage(scenes)
+    frame = gpd.read_file(index)
+    frame.to_file(index, layer="another")
+    with pytest.raises(VectorUnreadableError, match="several layers") as caught:
+        run(model, index)
+    assert "--layer" not in caught.value.hint
+    index.unlink()
+    other = geopackage(scenes, optical=[1.5, 2.5])
+    with pytest.raises(UnknownFieldError, match="fractions") as caught:
+        run(model, other)
+    assert "MODALITY=FIELD" in caught.value.hint
