@@ -62,9 +62,14 @@ def test_two_processes_make_the_model_of_one(place, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "code", "exit_status"),
-    [(["--batch", "1"], "usage", 2), (["--out", "optical.tif"], "output-exists", 3)],
+    [
+        (["--batch", "1"], "usage", 2),
+        (["--out", "optical.tif"], "usage", 2),
+        (["--out", "old"], "output-exists", 3),
+    ],
 )
 def test_all_processes_end_with_the_same_error(place, tmp_path, options, code, exit_status):
+    (tmp_path / "old").touch()
     status, events, complaints = torchrun(tmp_path, *options)
     assert status != 0
     assert [e["code"] for e in events if e["event"] == "failed"] == [code]
