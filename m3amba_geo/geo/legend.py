@@ -195,22 +195,22 @@ def read_legend_csv(path: Path, values: Sequence[LabelValue]) -> list[LabelValue
             f"{path} lists a code more than once.", "Keep one row for each code."
         )
     by_name = {row["name"]: row for row in rows if row["name"]}
+    spoken = [by_code.get(v.original) or by_name.get(v.original) for v in values]
+    if values and not any(spoken):
+        found = ", ".join(repr(value.original) for value in values[:5])
+        raise ClassMismatchError(
+            f"No row of the legend {path} speaks of a class of the labels, which are {found}"
+            f"{', ...' if len(values) > 5 else ''}.",
+            "Write code or name as the labels do; upper and lower case count.",
+        )
     described = []
-    for value in values:
-        row = by_code.get(value.original) or by_name.get(value.original)
+    for value, row in zip(values, spoken, strict=True):
         if row is None:
             described.append(value)
             continue
         code = 0 if row["code"] == value.original else as_code(row["code"])
         described.append(
             LabelValue(value.original, row["name"] or value.name, row["color"] or value.color, code)
-        )
-    if values and described == [*values]:
-        found = ", ".join(repr(value.original) for value in values[:5])
-        raise ClassMismatchError(
-            f"No row of the legend {path} speaks of a class of the labels, which are {found}"
-            f"{', ...' if len(values) > 5 else ''}.",
-            "Write code or name as the labels do; upper and lower case count.",
         )
     return described
 

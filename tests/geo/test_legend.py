@@ -95,3 +95,5 @@ def test_a_legend_that_speaks_of_nothing_is_an_error(tmp_path):
         read_legend_csv(path, values)
     assert "upper and lower case" in caught.value.hint
     assert read_legend_csv(path, []) == []
+    path.write_text("code\n10\n")
+    assert read_legend_csv(path, [LabelValue("10")]) == [LabelValue("10")]  # spoken of, if briefly
