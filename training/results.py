@@ -124,14 +124,19 @@ class Results:
         return [r for r in self.rows if r["method"] == method and r["few"] == few]
 
     def _write(self) -> None:
-        """Writes the file whole; a row a line, so that changes can be read."""
+        """Writes the file whole; a row a line, so that changes can be read.
+
+        A sitting all of whose runs have been replaced is left out.
+        """
+        used = sorted({row["sitting"] for row in self.rows})
         head = {
             "recipe": self.recipe.name,
             "summary": self.summary(),
             "differences": self.differences(),
-            "sittings": self.sittings,
+            "sittings": [self.sittings[n] for n in used],
         }
-        rows = ",\n".join(f"    {json.dumps(row)}" for row in self.rows)
+        numbered = (row | {"sitting": used.index(row["sitting"])} for row in self.rows)
+        rows = ",\n".join(f"    {json.dumps(row)}" for row in numbered)
         text = json.dumps(head, indent=2).removesuffix("\n}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, f'{text},\n  "rows": [\n{rows}\n  ]\n}}\n')

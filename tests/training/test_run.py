@@ -87,6 +87,15 @@ def test_a_run_that_is_done_anew_replaces_the_old_one(recipe, calls, tmp_path):
     assert [(r["method"], r["seed"], r["sitting"]) for r in rows[3:]] == [("poor", 1, 1)]
 
 
+def test_a_sitting_without_a_run_left_is_forgotten(recipe, calls, tmp_path):
+    start("--methods", "good")
+    start("--methods", "poor")
+    start("--methods", "good", "--anew")
+    found = kept(tmp_path)
+    assert len(found["sittings"]) == 2
+    assert {(r["method"], r["sitting"]) for r in found["rows"]} == {("poor", 0), ("good", 1)}
+
+
 def test_summary_and_differences(recipe, calls, tmp_path):
     start()
     found = kept(tmp_path)
