@@ -16,6 +16,8 @@ from m3amba_geo.sources import is_virtual
 
 STRICT = ConfigDict(extra="forbid")
 
+_OF_A_SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
+
 Size = Literal["tiny", "small", "base"]
 SizeChoice = Literal["auto", "tiny", "small", "base"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -106,8 +108,10 @@ class LabelConfig:
 
     @property
     def inputs(self) -> list[Path]:
-        """The files that it names."""
-        return [path for path in (self.path, self.legend) if path is not None]
+        """The files that it names, a shapefile's companions among them."""
+        companions = _OF_A_SHAPEFILE if self.path.suffix.lower() == ".shp" else ()
+        legend = [] if self.legend is None else [self.legend]
+        return [self.path, *map(self.path.with_suffix, companions), *legend]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -168,3 +168,12 @@ def test_bounds_are_numbers(tmp_path, bad):
     path.write_text(f"[classify]\nbounds = [0, 0, {bad}, 1]\n")
     with pytest.raises(UsageError, match=r"classify\.bounds"):
         make_config(read_toml(path), str(path))
+
+
+def test_inputs_are_all_files_that_are_named():
+    labels = LabelConfig(Path("roi.shp"), legend=Path("legend.csv"))
+    assert {path.name for path in labels.inputs} >= {"roi.shp", "roi.dbf", "legend.csv"}
+    assert LabelConfig(Path("roi.gpkg")).inputs == [Path("roi.gpkg")]
+    modality = ModalityConfig("a", (Path("a.tif"), Path("b.tif")))
+    scene = SceneConfig((modality,), LabelConfig(Path("x")), LabelConfig(Path("y")), Path("g"))
+    assert [path.name for path in scene.inputs] == ["a.tif", "b.tif", "x", "y", "g"]
