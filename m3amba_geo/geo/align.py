@@ -64,6 +64,12 @@ class Stack:
         self.modalities = tuple(modalities)
         self.coverage = Coverage.of([modality.name for modality in modalities], dropout)
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that its pixels come from, those behind virtual rasters among them."""
+        rasters = [raster for modality in self.modalities for raster in modality.rasters]
+        return [Path(name) for raster in rasters for name in raster.files]
+
     def strip_bytes(self, rows: int) -> int:
         """Returns the size of the blocks of its files that so many rows lie in."""
         rasters = [raster for modality in self.modalities for raster in modality.rasters]

@@ -92,14 +92,16 @@ def make_map(
     used = layers["modalities"].path if "modalities" in layers else None
     others = beside(model.name, digest, bundle, config.out, used)
     names = [names_path(layer.path) for layer in layers.values() if layer.legend]
-    masks = [] if config.mask is None else [config.mask]
-    check_apart([*_paths(layers), *names, *others], [model, *scene.inputs, *masks])
+    outputs = [*_paths(layers), *names, *others]
+    further = [path for path in (config.mask, config.guide_weights) if path is not None]
+    check_apart(outputs, [model, *scene.inputs, *further])
     folder = work_folder(config.out)
     for path in (*_paths(layers), *others):  # a killed run's journal knows whose they are
         check_output(path, overwrite=config.overwrite or folder.exists())
     with locked(*_paths(layers)), ExitStack() as handles:
         drop_scratches(*_paths(layers), *names, *others)
         mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))
+        check_apart(outputs, mapper.stack.files)
         region, patch = mapper.region, mapper.predictor.patch
         blocks = blocks_of(region, patch, mapper.stride)
         journal = handles.enter_context(

@@ -104,7 +104,9 @@ def run(
     emit(Started("train", __version__))
     labels = label_configs(scenes)
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
-    check_apart([config.out, checkpoint], [file for scene in scenes for file in scene.inputs])
+    outputs = [config.out, checkpoint]
+    weights = [] if config.guide.weights is None else [config.guide.weights]
+    check_apart(outputs, [*weights, *(file for scene in scenes for file in scene.inputs)])
     memory = working_memory(config.memory) * 2**20
     with join() as world, ExitStack() as handles:
         _check_shares(config, world, emit)
@@ -121,6 +123,7 @@ def run(
         legend = read_legend(labels)
         tell_odd_classes(legend, emit)
         opened = open_scenes(scenes, config, legend, trained, handles, emit)
+        check_apart(outputs, [file for scene in opened for file in scene.stack.files])
         legend = present_classes(opened, emit)
         features = _features(opened, config, start)
         encoder = find_encoder(config, start, emit)

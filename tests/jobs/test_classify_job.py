@@ -14,6 +14,8 @@ import rasterio
 import torch
 from affine import Affine
 from rasterio.crs import CRS as RasterioCRS
+from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
 from small import bundle_of, mask_of, used_by
 
 from m3amba_geo.bundle import save_bundle
@@ -478,6 +480,18 @@ def test_an_input_is_never_an_output(tmp_path, model, victim, role):
     with pytest.raises(UsageError, match="is an input"):
         run(tmp_path / "model", scene, **outputs | {role: tmp_path / victim})
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_behind_a_virtual_raster_is_an_input(tmp_path, model):
+    scene, _ = rasters(tmp_path, (20, 20))
+    with rasterio.open(tmp_path / "a.tif") as file, WarpedVRT(file) as virtual:
+        copy(virtual, tmp_path / "a.vrt", driver="VRT")
+    first, second = scene.modalities
+    scene = replace(scene, modalities=(replace(first, files=(tmp_path / "a.vrt",)), second))
+    before = (tmp_path / "a.tif").read_bytes()
+    with pytest.raises(UsageError, match="is an input"):
+        run(model, scene, tmp_path / "a.tif", overwrite=True)
+    assert (tmp_path / "a.tif").read_bytes() == before
 
 
 def test_a_map_is_not_its_own_style(tmp_path, model):
