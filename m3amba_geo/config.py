@@ -211,7 +211,9 @@ class TrainConfig:
             0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two
             to eight.
         noise: Standard deviation of spectral noise, in standard deviations of the band.
-        class_balance: 0 counts every pixel alike, 1 every class; between, by that power.
+        class_balance: 0 counts every pixel alike, 1 every class; between, by that power. None takes
+            0 where labels are points, whose numbers are taken to tell how common a class is, and
+            0.5 where they are drawn areas, whose pixels tell how much was drawn.
         ema: Decay of the averaged weights, which are the ones kept.
         patience: Validations without gain before training stops early.
         seed: Seed of everything random.
@@ -242,7 +244,7 @@ class TrainConfig:
     band_dropout: Share = 0.05
     modality_dropout: Share = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.1
-    class_balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    class_balance: Annotated[float, Field(ge=0, le=1)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     patience: Count = 10
     seed: Annotated[int, Field(ge=0)] = 0

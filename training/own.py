@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from geopandas import GeoDataFrame, points_from_xy
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -33,10 +34,10 @@ def m3amba(
         M3ambaError: Training or mapping fails, or the unfinished training was of other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    labels, test = folder / "train.tif", folder / "test.tif"
-    _write(labels, case.codes, case.train, scene.grid)
+    test = folder / "test.tif"
     _write(test, case.codes, case.test, scene.grid)
-    own = replace(scene.config, labels=LabelConfig(labels), test_labels=LabelConfig(test))
+    labels = _training_labels(scene, case, folder)
+    own = replace(scene.config, labels=labels, test_labels=LabelConfig(test))
     settings = replace(
         config,
         out=folder / "model.m3amba",
@@ -54,6 +55,20 @@ def m3amba(
         found.astype(np.uint16),
         {"steps": trained.steps, "pixels": trained.pixels, "validation": trained.scores},
     )
+
+
+def _training_labels(scene: Scene, case: Case, folder: Path) -> LabelConfig:
+    """Writes the training pixels: points stay points, as training tells them from drawn areas."""
+    if scene.labels.kind != "points":
+        labels = folder / "train.tif"
+        _write(labels, case.codes, case.train, scene.grid)
+        return LabelConfig(labels)
+    labels = folder / "train.gpkg"
+    rows, columns = np.nonzero(case.train)
+    x, y = scene.grid.affine * (columns + 0.5, rows + 0.5)
+    points = GeoDataFrame({"code": case.codes[case.train]}, geometry=points_from_xy(x, y))
+    points.set_crs(scene.grid.crs).to_file(labels)
+    return LabelConfig(labels, field="code")
 
 
 @contextmanager

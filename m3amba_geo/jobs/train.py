@@ -45,6 +45,7 @@ from m3amba_geo.jobs.training_scenes import (
     resolution_of,
     split_in_words,
     tell_odd_classes,
+    with_settled_balance,
 )
 from m3amba_geo.learn.embeddings import Embeddings, embed
 from m3amba_geo.learn.loop import fit
@@ -125,6 +126,7 @@ def run(
         opened = open_scenes(scenes, config, legend, trained, handles, emit)
         check_apart(outputs, [file for scene in opened for file in scene.stack.files])
         legend = present_classes(opened, emit)
+        config = with_settled_balance(config, [s.labels.kind for s in opened], emit)
         features = _features(opened, config, start)
         encoder = find_encoder(config, start, emit)
         size = _size(opened, config, device, start, emit)

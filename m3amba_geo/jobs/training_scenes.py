@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from m3amba_geo.config import LabelConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import NoLabelsError, TooFewClassesError, UsageError
-from m3amba_geo.events import Listener, Warned
+from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import TrainingArea
-from m3amba_geo.geo.labels import Labels, Legend
+from m3amba_geo.geo.labels import Kind, Labels, Legend
 from m3amba_geo.geo.legend import MAX_CODE, as_code
 from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.runs import Runs
@@ -21,6 +21,8 @@ from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.jobs.contents import label_content, raster_content
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene
+
+DRAWN_AREAS = 0.5  # class balance of polygons, lines and label rasters
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,21 @@ def open_scenes(
             emit(Warned("split", note))
         opened.append(TrainingScene(scene, stack, labels, split, tested))
     return opened
+
+
+def with_settled_balance(config: TrainConfig, kinds: Sequence[Kind], emit: Listener) -> TrainConfig:
+    """Returns the settings with the weight of rare classes that fits labels of these kinds."""
+    if config.class_balance is not None:
+        return config
+    if any(kind != "points" for kind in kinds):
+        return replace(config, class_balance=DRAWN_AREAS)
+    emit(
+        Note(
+            "Labels are points: each counts alike, as if they were drawn at random. Where they "
+            f"were not, or rare classes matter more, set class_balance = {DRAWN_AREAS} in [train]."
+        )
+    )
+    return replace(config, class_balance=0.0)
 
 
 def present_classes(scenes: Sequence[TrainingScene], emit: Listener) -> Legend:

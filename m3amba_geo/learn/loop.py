@@ -70,7 +70,7 @@ def fit(
     Args:
         model: The model, on the device.
         patches: What to train on.
-        config: How.
+        config: How; its class balance is a number.
         device: Where.
         emit: Told of progress, loss and validation.
         run: Digest of data and settings, kept in the checkpoint.
@@ -118,8 +118,10 @@ class _Run:
         self.parameters = self.descent.parameters
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.best = self.average
+        assert config.class_balance is not None  # labels of other kinds call for other values
+        pixels = _pixels(patches, model.network.config.classes)
         self.objective = Objective(
-            class_weights(_pixels(patches, model.network.config.classes), config.class_balance),
+            class_weights(pixels, config.class_balance),
             config.supervised,
             config.unsupervised,
             config.self_training,

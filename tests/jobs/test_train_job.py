@@ -104,6 +104,24 @@ def test_events_tell_the_way(trained):
     assert json.loads(json.dumps(trained.train_results.to_json()))["model"] == str(trained.model)
 
 
+def test_points_count_alike_and_drawn_areas_by_their_classes(trained, tmp_path):
+    assert read_manifest(trained.model).settings["class_balance"] == 0.5
+    place = make_place(tmp_path)
+    frame = gpd.read_file(place.labels)
+    frame.set_geometry(frame.representative_point()).to_file(tmp_path / "points.gpkg")
+    scene = replace(place.scene, labels=LabelConfig(tmp_path / "points.gpkg"))
+
+    def chosen(*scenes, **changes):
+        config, events = brief(tmp_path, **changes), []
+        train.run(scenes, config, events.append, overwrite=True)
+        told = any("Labels are points" in e.message for e in events if isinstance(e, Note))
+        return read_manifest(config.out).settings["class_balance"], told
+
+    assert chosen(scene) == (0, True)
+    assert chosen(scene, class_balance=0.3) == (0.3, False)
+    assert chosen(scene, place.scene) == (0.5, False)
+
+
 def test_only_the_model_is_left(trained):
     assert not [name for name in files(trained.model.parent) if "checkpoint" in name]
 

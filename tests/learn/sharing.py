@@ -23,7 +23,8 @@ from m3amba_geo.model import build
 from m3amba_geo.model.guided import GuidedM3amba
 
 SIDE = 48
-CONFIG = TrainConfig(patch=8, batch=5, epochs=2, seed=1)  # two processes: two and three patches
+# Two processes: two and three patches.
+CONFIG = TrainConfig(patch=8, batch=5, epochs=2, class_balance=0.5, seed=1)
 HALF = 6  # of the steps
 
 

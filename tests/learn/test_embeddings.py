@@ -60,7 +60,9 @@ def train(folder, guide, table, *, emit=ignore, resume=False, epochs=4, seed=1):
     torch.manual_seed(0)
     config = NetworkConfig((3, 1), 2, width=8, depth=1, states=1, patch=PATCH, embedding=WIDTH)
     model = GuidedM3amba(build(config), guide)
-    settings = TrainConfig(patch=PATCH, batch=3, epochs=epochs, seed=seed, modality_dropout=0.4)
+    settings = TrainConfig(
+        patch=PATCH, batch=3, epochs=epochs, seed=seed, modality_dropout=0.4, class_balance=0.5
+    )
     (folder / "run").mkdir(exist_ok=True)
     return fit(
         model, make_patches(), settings, CPU, emit,

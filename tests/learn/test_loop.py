@@ -44,7 +44,8 @@ def make_model():
 
 
 def settings(**changes):
-    return TrainConfig(**{"patch": 8, "batch": 3, "epochs": 3, "seed": 1} | changes)
+    usual = {"patch": 8, "batch": 3, "epochs": 3, "seed": 1, "class_balance": 0.5}
+    return TrainConfig(**usual | changes)
 
 
 def train(patches, folder, config=None, *, emit=ignore, resume=False, run="run", model=None):

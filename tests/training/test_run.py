@@ -1,7 +1,9 @@
 """A recipe from rasters to a table: finished runs are kept, and are not run again."""
 
 import json
+from dataclasses import replace
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,13 @@ from click.testing import CliRunner
 from small import used_by
 
 from m3amba_geo.bundle import load_bundle
-from m3amba_geo.config import GuideConfig, NetworkConfig, SplitConfig, TrainConfig
+from m3amba_geo.config import GuideConfig, LabelConfig, NetworkConfig, SplitConfig, TrainConfig
 from m3amba_geo.errors import DataError, UsageError
 from m3amba_geo.events import ignore
 from m3amba_geo.jobs import network
 from m3amba_geo.model import build
 from training import guides, methods, run
+from training.cases import cases, read_scene
 from training.outcome import Outcome
 from training.own import m3amba, uncrossed
 from training.recipe import Protocol, Recipe
@@ -173,3 +176,20 @@ def test_our_network_trains_on_the_pixels_of_the_case(scene, case, tmp_path):
     assert found.predicted.shape == (case.test.sum(),)
     assert set(np.unique(found.predicted)) <= {1, 2, 3}
     assert found.details["pixels"]["test"] == case.test.sum()
+
+
+@pytest.mark.slow
+def test_points_of_a_case_stay_points(place, tmp_path):
+    frame = gpd.read_file(place.labels)
+    points = frame.sample_points(12, rng=0).explode()
+    classes = frame["class"].loc[points.index]
+    gpd.GeoDataFrame({"class": classes}, geometry=points).to_file(tmp_path / "points.gpkg")
+    config = replace(place.scene, labels=LabelConfig(tmp_path / "points.gpkg"))
+    scene = read_scene(config, ignore)
+    (case,) = cases(scene, Protocol(methods=("m3amba",), part="block", block=16), [0])
+    settings = TrainConfig(split=SplitConfig("none"), guide=GuideConfig("none"), patch=16)
+    m3amba(scene, case, settings, tmp_path / "run", True, ignore)
+    bundle = load_bundle(tmp_path / "run" / "model.m3amba")
+    assert bundle.manifest.settings["class_balance"] == 0
+    assert np.array_equal(used_by(bundle.areas[0]), case.train)
+    assert {entry.code for entry in bundle.manifest.legend} == set(case.codes[case.train])

@@ -27,6 +27,7 @@ from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.features import scene_features
 from m3amba_geo.geo.marks import Marks
 from m3amba_geo.jobs.network import choose_size
+from m3amba_geo.jobs.training_scenes import with_settled_balance
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import LabelledScene, Patches
 from m3amba_geo.model import M3amba, build
@@ -78,6 +79,7 @@ def main(name: str, quick: bool) -> None:
     scene = read_scene(recipe.scene, ignore)
     case = next(cases(scene, recipe.protocol, [0]))
     settings = replace(recipe.train, seed=case.seed, patience=LOOKS, epochs=1 if quick else None)
+    settings = with_settled_balance(settings, [scene.labels.kind], ignore)
     network, course = ours(scene, case, settings)
     found = {"m3amba": course.summary()}
     a_step = settings.batch * timed(lambda: _released_step(network))

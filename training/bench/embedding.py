@@ -51,7 +51,7 @@ CPU = torch.device("cpu")
 def main(size: Size, batch: int, quick: bool) -> None:
     """Measures a training step with a learned and with a fixed linear embedding."""
     side = QUICK_SIDE if quick else SIDE
-    config = TrainConfig(size=size, batch=batch, epochs=1, guide=GuideConfig())
+    config = TrainConfig(size=size, batch=batch, epochs=1, class_balance=0.5, guide=GuideConfig())
     encoder = _encoder(config.guide.architecture)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
