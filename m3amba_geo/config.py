@@ -4,6 +4,7 @@ Validation is pydantic's: a wrong type, a value out of range or an unknown key i
 names the key. Relative paths in a TOML file are relative to the folder of that file.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -440,5 +441,6 @@ def _absolute(node: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - 
     if isinstance(node, list):
         return [_absolute(v, folder, key) for v in node]
     if isinstance(node, str) and key in _PATHS | {"files"} and not is_virtual(node):
-        return str(folder / node)
+        # os.path leaves `~x.tif` as it is where no user is called so; pathlib would raise.
+        return str(folder / os.path.expanduser(node))  # noqa: PTH111
     return node

@@ -85,6 +85,15 @@ def test_everything(tmp_path):
     assert config.evaluate.model == tmp_path / "models" / "a.m3amba"
 
 
+def test_a_tilde_is_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    config = config_of(tmp_path, "[train]\nout = '~/models/x.m3amba'")
+    assert config.train.out == tmp_path / "home" / "models" / "x.m3amba"
+    config = config_of(tmp_path, "[train]\nout = '~nobody-of-that-name.m3amba'")
+    assert config.train.out == tmp_path / "~nobody-of-that-name.m3amba"
+
+
 def test_nothing_is_the_defaults(tmp_path):
     assert config_of(tmp_path, "") == Config()
 
