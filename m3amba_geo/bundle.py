@@ -8,6 +8,7 @@ only its identity.
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,8 @@ class Manifest:
             principal components.
         modality_dropout: By what chance training has silenced modalities; the network
             may do with fewer, see `coverage`.
+        temperature: By which probabilities are tempered, see `model.confidence`; 1 where no
+            validation pixels were held out to tell.
         format: Version of this manifest.
     """
 
@@ -102,6 +105,7 @@ class Manifest:
     embedding: Embedding = "learned"
     neighbourhoods: tuple[int, ...] = ()
     modality_dropout: float = 0.0
+    temperature: float = 1.0
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -117,6 +121,8 @@ class Manifest:
             or len(self.legend) != self.network.classes
         ):
             raise ValueError("Bands or classes differ in number from those of the network.")
+        if not 1 <= self.temperature < math.inf:
+            raise ValueError(f"Probabilities can't be tempered by {self.temperature}.")
 
     @property
     def coverage(self) -> Coverage:

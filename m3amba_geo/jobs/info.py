@@ -130,6 +130,7 @@ def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
         ],
         "classes": [asdict(entry) for entry in manifest.legend],
         "modality_dropout": manifest.modality_dropout,
+        "temperature": manifest.temperature,
         "guide": _guide(manifest),
         "crs": [name_of(crs_of(record.grid())) for record in manifest.grids],
         "resolution": list(manifest.resolution),

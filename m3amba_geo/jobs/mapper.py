@@ -28,6 +28,7 @@ from m3amba_geo.infer.predictor import Predictor, agreement, probes
 from m3amba_geo.jobs.contents import content
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.jobs.memory import working_memory
+from m3amba_geo.model.confidence import tempered
 from m3amba_geo.model.device import choose_precision, trim_memory
 from m3amba_geo.model.guide import ClipGuide, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba
@@ -49,6 +50,7 @@ class Mapper:
         predictor: The model.
         stride: Pixels between windows.
         legend: Classes of the model.
+        temperature: Of its probabilities.
         mask: Raster on the stack's grid; None maps everything.
         region: What is mapped.
         kind: Type of a row, see `blocks.row_type`.
@@ -60,6 +62,7 @@ class Mapper:
     predictor: Predictor
     stride: int
     legend: Legend
+    temperature: float
     mask: Raster | None
     region: Region
     kind: np.dtype[np.void]
@@ -83,12 +86,15 @@ class Mapper:
         codes = np.where(valid, table[rows.shares.argmax(axis=0)], np.uint16(0))
         records = np.empty(len(valid), self.kind)
         records["map"] = codes[:, None]  # (h, 1, W)
-        if "modalities" in (self.kind.names or ()):
+        names = self.kind.names or ()
+        if "modalities" in names:
             records["modalities"] = used[:, None]
-        if "confidence" in (self.kind.names or ()):
-            records["confidence"] = np.where(valid, rows.shares.max(axis=0), 0)[:, None]
-        if "probabilities" in (self.kind.names or ()):
-            records["probabilities"] = np.where(valid, rows.shares, -1).transpose(1, 0, 2)
+        if not {"confidence", "probabilities"}.isdisjoint(names):
+            shares = tempered(rows.shares, self.temperature)
+            if "confidence" in names:
+                records["confidence"] = np.where(valid, shares.max(axis=0), 0)[:, None]
+            if "probabilities" in names:
+                records["probabilities"] = np.where(valid, shares, -1).transpose(1, 0, 2)
         return records
 
 
@@ -150,7 +156,10 @@ def open_mapper(
             "set of outputs": str(kind),
         }
         identity |= _contents(stack) | versions()
-        yield Mapper(stack, predictor, stride, legend, mask, region, kind, backend, identity)
+        yield Mapper(
+            stack, predictor, stride, legend, known.temperature, mask, region, kind, backend,
+            identity,
+        )  # fmt: skip
 
 
 def layers_of(config: ClassifyConfig, known: Manifest) -> dict[str, Layer]:

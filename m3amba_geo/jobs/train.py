@@ -48,7 +48,7 @@ from m3amba_geo.jobs.training_scenes import (
     with_settled_balance,
 )
 from m3amba_geo.learn.embeddings import Embeddings, embed
-from m3amba_geo.learn.loop import fit
+from m3amba_geo.learn.loop import Fitted, fit
 from m3amba_geo.learn.patches import CELL, Patches
 from m3amba_geo.learn.world import World, join
 from m3amba_geo.model.guide import GuideIdentity
@@ -175,6 +175,7 @@ def run(
             embedding="pca" if fixed else "learned",
             neighbourhoods=tuple(n.side for n in features[0].neighbourhoods),
             modality_dropout=config.modality_dropout,
+            temperature=fitted.temperature,
         )
         areas = tuple(scene.area() for scene in opened)
         linear = {} if model.guide is None else model.guide.state_dict()
@@ -184,6 +185,7 @@ def run(
             checkpoint.unlink(missing_ok=True)
     for name, value in fitted.scores.items():
         emit(Metric(name, value))
+    emit(Note(_calibration(fitted)))
     emit(Artifact(str(config.out), "model"))
     return TrainResults(
         config.out, fitted.scores, count_pixels(opened), tuple(e.name for e in legend), fitted.steps
@@ -257,6 +259,15 @@ def _embeddings(
     if world.leads:
         world.wait()  # the others find them in the file
     return embeddings
+
+
+def _calibration(fitted: Fitted) -> str:
+    if not fitted.scores:
+        return "No validation pixels: confidence will be the network's own, which is too high."
+    return (
+        f"Confidence is calibrated on {fitted.scores['validation_pixels']:,.0f} validation pixels: "
+        f"temperature {fitted.temperature:.2f}."
+    )
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from m3amba_geo.learn.embeddings import Embeddings
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
 from m3amba_geo.learn.world import ALONE, World
+from m3amba_geo.model.confidence import fit_temperature
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
 
@@ -44,12 +45,14 @@ class Fitted:
         scores: `validation_overall_accuracy` and the like; empty without validation.
         steps: Steps done.
         best_step: The step that the weights are from.
+        temperature: What makes their probabilities as sure as validation pixels allow; 1 without.
     """
 
     weights: dict[str, Tensor]
     scores: dict[str, float]
     steps: int
     best_step: int
+    temperature: float = 1.0
 
 
 def fit(
@@ -144,8 +147,13 @@ class _Run:
                 self._validate()
                 self._save()
             self._report(loss)
-        scores = self._final_scores()
-        return Fitted(self.best, scores, self.position.step, self.position.best_step)
+        step, best_step = self.position.step, self.position.best_step
+        if not self.every_window:
+            return Fitted(self.best, {}, step, best_step)
+        truth, votes = self._predict(self.best, self.every_window)
+        shares = votes.T / votes.sum(axis=1)
+        temperature = fit_temperature(shares, truth)
+        return Fitted(self.best, _scores(truth, votes), step, best_step, temperature)
 
     def _step(self, step: int) -> float:
         loss = self._gradients(step)
@@ -204,8 +212,8 @@ class _Run:
         if not self.windows:  # nothing to choose by: the latest is kept
             self._keep()
             return
-        truth, predicted = self._predict(self.average, self.windows)
-        score = float((truth == predicted).mean())
+        truth, votes = self._predict(self.average, self.windows)
+        score = float((truth == votes.argmax(axis=1)).mean())
         self.emit(Metric("validation_overall_accuracy", score, self.position.step))
         if score >= self.position.best_score:
             self._keep()
@@ -220,8 +228,11 @@ class _Run:
     @torch.no_grad()
     def _predict(
         self, weights: Mapping[str, Tensor], windows: Sequence[Window]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns true and predicted class of each validation pixel in the windows, once each."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns the true class `(n,)` of each validation pixel in the windows, once each.
+
+        With it go its votes `(n, Q)`, the blended probabilities of the windows over it.
+        """
         scenes = self.patches.scenes
         blend = torch.from_numpy(blend_weights(self.patches.patch)).to(self.device)
         windows = windows[self.world.part(len(windows))]
@@ -243,21 +254,7 @@ class _Run:
             first += len(shares)
         self.world.sum(torch.from_numpy(votes))
         seen = votes.any(axis=1)
-        return truth[seen].astype(np.int64), votes[seen].argmax(axis=1)
-
-    def _final_scores(self) -> dict[str, float]:
-        if not self.every_window:
-            return {}
-        truth, predicted = self._predict(self.best, self.every_window)
-        hit = truth == predicted
-        recalls = [float(hit[truth == c].mean()) for c in np.unique(truth)]
-        kappa = cohen_kappa_score(truth, predicted) if len(set(truth) | set(predicted)) > 1 else 0.0
-        return {
-            "validation_overall_accuracy": float(hit.mean()),
-            "validation_average_accuracy": float(np.mean(recalls)),
-            "validation_kappa": float(kappa),
-            "validation_pixels": float(len(truth)),
-        }
+        return truth[seen].astype(np.int64), votes[seen]
 
     def _report(self, loss: float) -> None:
         best = self.position.best_score
@@ -325,6 +322,19 @@ def total_steps(cells: int, config: TrainConfig) -> int:
     if config.epochs is not None:
         return config.epochs * an_epoch
     return max(_FEWEST_STEPS, _FEWEST_EPOCHS * an_epoch)
+
+
+def _scores(truth: NDArray[np.int64], votes: NDArray[np.float64]) -> dict[str, float]:
+    predicted = votes.argmax(axis=1)
+    hit = truth == predicted
+    recalls = [float(hit[truth == c].mean()) for c in np.unique(truth)]
+    kappa = cohen_kappa_score(truth, predicted) if len(set(truth) | set(predicted)) > 1 else 0.0
+    return {
+        "validation_overall_accuracy": float(hit.mean()),
+        "validation_average_accuracy": float(np.mean(recalls)),
+        "validation_kappa": float(kappa),
+        "validation_pixels": float(len(truth)),
+    }
 
 
 def _pixels(patches: Patches, classes: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
 from small import bundle_of, mask_of, used_by
 
-from m3amba_geo.bundle import save_bundle
+from m3amba_geo.bundle import load_bundle, save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
 from m3amba_geo.errors import (
     AllNodataError,
@@ -210,6 +210,23 @@ def test_confidence_and_probabilities_fit_the_map(full):
         assert file.nodata == -1
     with rasterio.open(results.confidence) as file:
         assert file.nodata == 0
+
+
+def test_a_temperature_changes_how_sure_the_map_is_and_nothing_else(tmp_path, full, model):
+    before, invalid, _ = full
+    bundle = load_bundle(model)
+    hot = tmp_path / "hot.m3amba"
+    save_bundle(hot, replace(bundle, manifest=replace(bundle.manifest, temperature=3.0)))
+    scene, _ = rasters(tmp_path, (50, 70), holes=0.1)
+    extra = {k: tmp_path / f"hot_{k}.tif" for k in ("confidence", "probabilities")}
+    after = run(hot, scene, tmp_path / "hot.tif", **extra)
+    assert np.array_equal(read(after.map), read(before.map))
+    shares = np.cbrt(read(before.probabilities)[:, ~invalid])
+    found = read(after.probabilities)
+    assert found[:, ~invalid] == pytest.approx(shares / shares.sum(axis=0), rel=1e-5)
+    assert (found[:, invalid] == -1).all()
+    assert np.array_equal(read(after.confidence), np.where(invalid, 0, found.max(axis=0)))
+    assert read(after.confidence).mean() < read(before.confidence).mean()
 
 
 def test_colours_and_names_travel_with_the_map(full, model):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from m3amba_geo.bundle import load_bundle
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, VectorUnreadableError
 from m3amba_geo.events import Started, Warned, ignore
 from m3amba_geo.files import checksum
@@ -23,6 +24,7 @@ def test_a_model(trained):
     assert [(m["name"], m["bands"]) for m in model["modalities"]] == [("optical", 4), ("height", 1)]
     assert [entry["name"] for entry in model["classes"]] == list(NAMES)
     assert model["modality_dropout"] == 0.2
+    assert model["temperature"] == load_bundle(trained.model).manifest.temperature >= 1
     assert (model["guide"], model["crs"], model["resolution"]) == ("none", ["EPSG:32632"], [30, 30])
     assert model["sha256"] == checksum(trained.model)
     assert model["scores"] == trained.train_results.scores

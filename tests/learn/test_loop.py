@@ -103,8 +103,8 @@ def test_a_run_that_is_taken_up_ends_as_if_it_had_not_been_interrupted(patches, 
     taken_up = train(make_patches(), tmp_path, resume=True, model=model)
     assert same(taken_up.weights, whole.weights)
     assert same(model.state_dict(), whole_model.state_dict())
-    assert (taken_up.scores, taken_up.steps, taken_up.best_step) == (
-        whole.scores, whole.steps, whole.best_step,
+    assert (taken_up.scores, taken_up.steps, taken_up.best_step, taken_up.temperature) == (
+        whole.scores, whole.steps, whole.best_step, whole.temperature,
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def scripted(monkeypatch, scores):
     def predict(_self, weights, _windows):
         seen.append({name: tensor.clone() for name, tensor in weights.items()})
         score = scores[min(len(seen), len(scores)) - 1]
-        return np.zeros(100, np.int64), (np.arange(100) >= score).astype(np.int64)
+        return np.zeros(100, np.int64), np.eye(2)[(np.arange(100) >= score).astype(np.int64)]
 
     monkeypatch.setattr(loop._Run, "_predict", predict)
     return seen
@@ -164,10 +164,19 @@ def test_of_equal_validations_the_later_counts_and_none_is_a_miss(patches, tmp_p
     assert same(fitted.weights, seen[-2])
 
 
+def test_who_is_sure_and_often_wrong_is_taken_at_what_is_right(patches, tmp_path, monkeypatch):
+    truth = (np.arange(100) >= 60).astype(np.int64)
+    votes = np.tile([1.8, 0.2], (100, 1))  # of two windows: 0.9 for the first class, everywhere
+    monkeypatch.setattr(loop._Run, "_predict", lambda *_: (truth, votes))
+    fitted = train(patches, tmp_path, settings(epochs=1))
+    assert fitted.scores["validation_overall_accuracy"] == 0.6
+    assert fitted.temperature == pytest.approx(np.log(9) / np.log(1.5), rel=1e-3)  # makes it 0.6
+
+
 def test_without_validation_pixels_the_last_weights_are_kept(tmp_path):
     model = make_model()
     fitted = train(make_patches(validation=False), tmp_path, settings(ema=0.0), model=model)
-    assert fitted.scores == {}
+    assert (fitted.scores, fitted.temperature) == ({}, 1)
     assert fitted.best_step == fitted.steps
     assert same(fitted.weights, model.state_dict())  # an average of no memory is the weights
 
