@@ -263,7 +263,7 @@ def _embeddings(
 
 def _calibration(fitted: Fitted) -> str:
     if not fitted.scores:
-        return "No validation pixels: confidence will be the network's own, which is too high."
+        return "No validation pixels: confidence is the network's own, which may be far too high."
     return (
         f"Confidence is calibrated on {fitted.scores['validation_pixels']:,.0f} validation pixels: "
         f"temperature {fitted.temperature:.2f}."

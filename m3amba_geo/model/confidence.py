@@ -1,6 +1,6 @@
 """How sure a network may be: its probabilities, tempered by what it got wrong elsewhere.
 
-A network that knows its training pixels by heart is near certain everywhere. One number, the
+A network that knows its training pixels by heart may be near certain everywhere. One number, the
 temperature, fitted on validation pixels, takes that back (C. Guo et al., "On calibration of modern
 neural networks", ICML 2017): classes and their order stay as they are.
 """
