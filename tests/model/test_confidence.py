@@ -62,4 +62,3 @@ def test_classes_keep_their_order_and_sums_are_one(raw, temperature):
     assert found.sum(axis=0) == pytest.approx((total > 0).astype(float), abs=1e-5)
     order = np.argsort(shares, axis=0, kind="stable")
     assert (np.diff(np.take_along_axis(found, order, axis=0), axis=0) >= 0).all()
-    assert found.max(axis=0) == pytest.approx(found.max(axis=0).clip(0, 1))

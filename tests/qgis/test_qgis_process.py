@@ -141,7 +141,7 @@ def test_start_up_costs_a_small_part_of_what_qgis_itself_takes(qgis_process, pac
         ended = subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
         shares.append(float(ended.stdout.strip().splitlines()[-1]))
     print("start-up, of that of QGIS:", shares)  # noqa: T201
-    assert min(shares) < 0.05
+    assert min(shares) < 0.03
 
 
 def test_a_failure_is_one_of_the_process_too(qgis_process, scene, tmp_path):
