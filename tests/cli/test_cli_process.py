@@ -184,9 +184,7 @@ def test_cancel_by_a_line(word, tmp_path):
     assert half.exists()
     process.stdin.write(word)
     process.stdin.flush()
-    asked = time.monotonic()
     process.wait(timeout=10)
-    assert time.monotonic() - asked < 5
     assert_cancelled(process)
     assert not half.exists()
 

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -711,9 +710,7 @@ def interrupt(arguments, cwd, ready):
             if ready(json.loads(line)):
                 break
         process.send_signal(signal.SIGINT)
-        asked = time.monotonic()
         rest, complaints = process.communicate(timeout=30)
-        assert time.monotonic() - asked < 10
     assert process.returncode == 130, complaints
     assert "Traceback" not in complaints
     return json.loads(rest.splitlines()[-1])
