@@ -184,7 +184,7 @@ def test_cancel_by_a_line(word, tmp_path):
     assert half.exists()
     process.stdin.write(word)
     process.stdin.flush()
-    process.wait(timeout=10)
+    process.wait(timeout=5)
     assert_cancelled(process)
     assert not half.exists()
 

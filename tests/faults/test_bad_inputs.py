@@ -710,7 +710,7 @@ def interrupt(arguments, cwd, ready):
             if ready(json.loads(line)):
                 break
         process.send_signal(signal.SIGINT)
-        rest, complaints = process.communicate(timeout=30)
+        rest, complaints = process.communicate(timeout=10)
     assert process.returncode == 130, complaints
     assert "Traceback" not in complaints
     return json.loads(rest.splitlines()[-1])
