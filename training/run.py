@@ -5,6 +5,7 @@ training/results/NAME.json at once. What is there already is not run again, so t
 can be spread over several sittings.
 """
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from training.table import to_table
 
 RUNS = Path(__file__).parent / "runs"
 CONSOLE = Console(stderr=True)
+COMMA = re.compile(r",(?![^\[]*\])")  # not within a list, as in m3amba+neighbourhoods=[5,11]
 
 
 @click.command()
@@ -40,7 +42,7 @@ def main(name: str, methods: str | None, seeds: str | None, anew: bool, quick: b
     command = " ".join(["python -m training.run", *sys.argv[1:]])
     try:
         recipe = read_recipe(name)
-        chosen = tuple(methods.split(",")) if methods else recipe.protocol.methods
+        chosen = tuple(COMMA.split(methods)) if methods else recipe.protocol.methods
         numbers = [int(n) for n in seeds.split(",")] if seeds else range(recipe.protocol.seeds)
         path = RUNS / "quick" / f"{name}.json" if quick else RESULTS / f"{name}.json"
         results = Results(path, recipe, {"command": command} | circumstances())

@@ -128,6 +128,13 @@ def test_an_unknown_method_is_refused(recipe, calls):
     assert "nonsense" in result.output
 
 
+def test_a_setting_may_be_a_list(recipe, calls, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run, "_finish", lambda results, recipe, method, *_: seen.append(method))
+    start("--methods", "m3amba+neighbourhoods=[5,11]+patch=16,good", "--seeds", "0")
+    assert seen == ["m3amba+neighbourhoods=[5,11]+patch=16", "good"]
+
+
 def test_one_modality_alone(scene, case):
     budget = methods.Budget(TrainConfig(), None, True, ignore)
     found = methods.run("forest@height", scene, case, budget)
