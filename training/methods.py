@@ -83,6 +83,10 @@ METHODS: dict[str, Method] = {
     "svm-local": _pixelwise(classical.support_vectors("local")),
     "svm-profiles": _pixelwise(classical.support_vectors("profiles")),
     "svm-means": _pixelwise(classical.support_vectors("means")),
+    "lda": _pixelwise(classical.discriminant("raw")),
+    "lda-local": _pixelwise(classical.discriminant("local")),
+    "lda-profiles": _pixelwise(classical.discriminant("profiles")),
+    "lda-means": _pixelwise(classical.discriminant("means")),
     "cnn": _net(fit.net(nets.cnn)),
     "convnext": _net(fit.net(nets.convnext)),
 }

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from training.baselines import nets
-from training.baselines.classical import forest, support_vectors
+from training.baselines.classical import discriminant, forest, support_vectors
 from training.baselines.fit import batch, net, predict, scaled, train
 
-PIXELWISE = {"forest": forest("raw"), "svm": support_vectors("profiles")}
+PIXELWISE = {
+    "forest": forest("raw"),
+    "svm": support_vectors("profiles"),
+    "lda": discriminant("means"),
+}
 
 
 @pytest.mark.slow  # a forest is tuned twice
