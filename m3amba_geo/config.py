@@ -215,9 +215,6 @@ class TrainConfig:
         class_balance: 0 counts every pixel alike, 1 every class; between, by that power. None takes
             0 where labels are points, whose numbers are taken to tell how common a class is, and
             0.5 where they are drawn areas, whose pixels tell how much was drawn.
-        robustness: 0 takes labels at their word (cross-entropy); the nearer to 1, the less those
-            count that the network can't believe (`q` of the generalised cross-entropy, Zhang and
-            Sabuncu 2018).
         ema: Decay of the averaged weights, which are the ones kept.
         patience: Validations without gain before training stops early.
         seed: Seed of everything random.
@@ -249,7 +246,6 @@ class TrainConfig:
     modality_dropout: Share = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.1
     class_balance: Annotated[float, Field(ge=0, le=1)] | None = None
-    robustness: Share = 0.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     patience: Count = 10
     seed: Annotated[int, Field(ge=0)] = 0

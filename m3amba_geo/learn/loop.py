@@ -128,7 +128,6 @@ class _Run:
             config.supervised,
             config.unsupervised,
             config.self_training,
-            config.robustness,
         ).to(device)
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)

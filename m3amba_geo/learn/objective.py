@@ -29,7 +29,6 @@ class Objective(nn.Module):
         supervised: float,
         unsupervised: float,
         self_training: float,
-        robustness: float = 0.0,
     ) -> None:
         super().__init__()
         self.class_weights: Tensor
@@ -37,7 +36,6 @@ class Objective(nn.Module):
         self.supervised = supervised
         self.unsupervised = unsupervised
         self.self_training = self_training
-        self.robustness = robustness
 
     def forward(
         self,
@@ -63,12 +61,9 @@ class Objective(nn.Module):
         for head, there in zip(heads, places, strict=True):
             # Divided by the number of labelled pixels, not by their weights: a batch that holds
             # frequent classes only must not count as much as one with rare ones.
-            entropy = _cross_entropy(
-                head, batch.classes, there, self.class_weights, self.robustness
-            )
-            agreement = _cross_entropy(head, batch.taught, there)
-            loss = loss + self.supervised * entropy / labelled
-            loss = loss + self.self_training * agreement / taught
+            entropy = _cross_entropy(head, batch.classes, there, self.class_weights) / labelled
+            agreement = _cross_entropy(head, batch.taught, there) / taught
+            loss = loss + self.supervised * entropy + self.self_training * agreement
         for head, there in zip(heads[1:], places[1:], strict=True):
             distance = 1 - F.cosine_similarity(head, fused, dim=1)  # (B, P, P)
             loss = loss + self.unsupervised * (distance * (there / valid)).sum()
@@ -76,23 +71,10 @@ class Objective(nn.Module):
 
 
 def _cross_entropy(
-    logits: Tensor,
-    classes: Tensor,
-    there: Tensor,
-    weights: Tensor | None = None,
-    robustness: float = 0.0,
+    logits: Tensor, classes: Tensor, there: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Returns the sum over labelled pixels: `-log p`, or `(1 - p^q) / q` with the robustness `q`.
-
-    The latter is the generalised cross-entropy (Zhang and Sabuncu 2018): its gradient is that of
-    the former times `p^q`, so that labels which nothing else speaks for are not learnt by heart.
-    """
     classes = torch.where(there, classes, UNLABELLED)
-    if not robustness:
-        return F.cross_entropy(logits, classes, weights, ignore_index=UNLABELLED, reduction="sum")
-    surprise = F.cross_entropy(logits, classes, ignore_index=UNLABELLED, reduction="none")
-    loss = -torch.expm1(-robustness * surprise) / robustness  # 0 where unlabelled
-    return (loss if weights is None else loss * weights[classes.clamp(min=0)]).sum()
+    return F.cross_entropy(logits, classes, weights, ignore_index=UNLABELLED, reduction="sum")
 
 
 def class_weights(pixels: NDArray[np.int64], balance: float) -> Tensor:

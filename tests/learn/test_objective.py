@@ -100,18 +100,6 @@ def test_the_head_of_a_missing_modality_is_asked_nothing_and_draws_nothing():
     torch.testing.assert_close([found[0], found[2]], list(expected))
 
 
-def test_a_robust_loss_takes_the_gradient_of_the_other_times_the_belief():
-    def gradient(robustness):
-        logits, fused = heads()
-        fused.requires_grad_()
-        objective = Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.0, 0.0, robustness)
-        return fused, torch.autograd.grad(objective(logits, fused, ground()), fused)[0]
-
-    fused, usual = gradient(0.0)
-    believed = fused.softmax(1).gather(1, ground().classes.clamp(min=0)[:, None])
-    torch.testing.assert_close(gradient(0.7)[1], usual * believed**0.7)
-
-
 def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
     logits, fused = heads()
     batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5, 0.7)
