@@ -2,8 +2,10 @@
 
 A pixel of a hyperspectral sensor is noisy, and its bands say much the same: what tells crops apart
 lies far below the spread of single bands, and a network learns pixels by heart before it finds it.
-So bands are averaged over neighbourhoods, which lowers the noise, and decorrelated, which brings
-fine differences up to the size of coarse ones.
+So bands are averaged over neighbourhoods, which lowers the noise, and weighed against what differs
+between pixels near each other, most of which are of one class: what varies within a field comes down
+to one size, and what tells fields apart stands out. This is the minimum noise fraction of Green et
+al. (1988) with neighbours' differences for noise; no label enters.
 
 Letters: C bands, h, w rows and columns of a window.
 """
@@ -28,12 +30,14 @@ _LIMIT = 10.0  # standard deviations of a component
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Decorrelated means over the pixels around each: `matrix @ (means - center)`.
+    """Means over the pixels around each, in which near differences are uncorrelated.
+
+    These are `matrix @ (means - center)`, of variance 1 in the mean.
 
     Attributes:
         side: Rows and columns of the neighbourhood, odd.
         center: `(C,)` float64, mean of the means, in standard deviations of the bands.
-        matrix: `(C, C)` float64, the component of most variance first.
+        matrix: `(C, C)` float64, the component that differs most between neighbours first.
     """
 
     side: int
@@ -131,15 +135,20 @@ def scene_features(
         AllNodataError: A modality has no valid pixel among those chosen.
     """
     scaling = scene_statistics(stacks, chosen)
-    spreads = [[Spread(len(s.mean)) for _ in sides] for s in scaling]
+    spreads = [[(Spread(len(s.mean)), Spread(len(s.mean))) for _ in sides] for s in scaling]
     if sides:
         for pixels, valid, wanted in _surroundings(stacks, chosen, max(sides) // 2):
             for n, statistics in enumerate(scaling):
                 scaled, used = statistics.scale(pixels[n], valid[n]), wanted & valid[n]
-                for spread, side in zip(spreads[n], sides, strict=True):
-                    spread.add(means_around(scaled, valid[n], side)[:, used])
+                for (levels, contrasts), side in zip(spreads[n], sides, strict=True):
+                    means = means_around(scaled, valid[n], side)
+                    levels.add(means[:, used])
+                    contrasts.add(_differences(means, used, side // 2 + 1))
     return [
-        Features(statistics, tuple(map(_neighbourhood, sides, own)))
+        Features(
+            statistics,
+            tuple(_neighbourhood(side, *both) for side, both in zip(sides, own, strict=True)),
+        )
         for statistics, own in zip(scaling, spreads, strict=True)
     ]
 
@@ -170,10 +179,33 @@ def _cells(scene: int, stack: Stack, pixels: Positions) -> NDArray[np.int64]:
     return np.insert(cells, 0, scene, axis=1)
 
 
-def _neighbourhood(side: int, spread: Spread) -> Neighbourhood:
-    center, covariance = spread.moments()
-    variances, axes = np.linalg.eigh(covariance)
+def _differences(means: Pixels, used: Mask, lag: int) -> Pixels:
+    """Returns differences `(C, n)` of means `(C, h, w)` between used pixels so far apart.
+
+    It is the smaller half of them: the others may lie across a border between classes.
+    """
+    found = []
+    for axis in (0, 1):
+        first, second = ([slice(None)] * 2 for _ in range(2))
+        first[axis], second[axis] = slice(None, -lag), slice(lag, None)
+        both = used[tuple(first)] & used[tuple(second)]
+        pair = (means[(slice(None), *part)][:, both] for part in (first, second))
+        found.append(np.subtract(*pair))
+    differences = np.concatenate(found, axis=1)
+    sizes = np.square(differences).sum(axis=0)
+    order = np.argsort(sizes, kind="stable")
+    kept: Pixels = differences[:, order[: (len(order) + 1) // 2]]
+    return kept
+
+
+def _neighbourhood(side: int, levels: Spread, contrasts: Spread) -> Neighbourhood:
+    center, covariance = levels.moments()
+    # A scene narrower than the lag has no differences: its means are decorrelated.
+    near = contrasts.moments()[1] if contrasts.count else covariance
+    variances, axes = np.linalg.eigh(near)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
     axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # either sign would do
-    deviations = np.sqrt(variances + _FLOOR * max(variances.mean(), np.finfo(np.float32).eps))
-    return Neighbourhood(side, center, (axes / deviations).T)
+    smallest = np.finfo(np.float32).eps
+    matrix = (axes / np.sqrt(variances + _FLOOR * max(variances.mean(), smallest))).T
+    variance = np.trace(matrix @ covariance @ matrix.T) / len(matrix)
+    return Neighbourhood(side, center, matrix / np.sqrt(max(variance, smallest)))
