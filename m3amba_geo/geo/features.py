@@ -3,9 +3,9 @@
 A pixel of a hyperspectral sensor is noisy, and its bands say much the same: what tells crops apart
 lies far below the spread of single bands, and a network learns pixels by heart before it finds it.
 So bands are averaged over neighbourhoods, which lowers the noise, and weighed against what differs
-between pixels near each other, most of which are of one class: what varies within a field comes down
-to one size, and what tells fields apart stands out. This is the minimum noise fraction of Green et
-al. (1988) with neighbours' differences for noise; no label enters.
+between pixels near each other, most of which are of one class: what varies within a field comes
+down to one size, and what tells fields apart stands out. This is the minimum noise fraction of
+Green et al. (1988), with differences of neighbours for noise; no label enters.
 
 Letters: C bands, h, w rows and columns of a window.
 """
@@ -30,14 +30,15 @@ _LIMIT = 10.0  # standard deviations of a component
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Means over the pixels around each, in which near differences are uncorrelated.
+    """Components of the means over the pixels around each: `matrix @ (means - center)`.
 
-    These are `matrix @ (means - center)`, of variance 1 in the mean.
+    They are decorrelated, of variance 1 in the mean, and so are their differences between pixels
+    near each other: the more a component varies, the less of that is between neighbours.
 
     Attributes:
         side: Rows and columns of the neighbourhood, odd.
         center: `(C,)` float64, mean of the means, in standard deviations of the bands.
-        matrix: `(C, C)` float64, the component that differs most between neighbours first.
+        matrix: `(C, C)` float64, the component of most variance first.
     """
 
     side: int
@@ -200,12 +201,18 @@ def _differences(means: Pixels, used: Mask, lag: int) -> Pixels:
 
 def _neighbourhood(side: int, levels: Spread, contrasts: Spread) -> Neighbourhood:
     center, covariance = levels.moments()
-    # A scene narrower than the lag has no differences: its means are decorrelated.
+    # A scene narrower than the lag has no differences: its means are weighed against themselves.
     near = contrasts.moments()[1] if contrasts.count else covariance
-    variances, axes = np.linalg.eigh(near)
-    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
-    axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # either sign would do
+    variances, axes = _axes(near)
     smallest = np.finfo(np.float32).eps
-    matrix = (axes / np.sqrt(variances + _FLOOR * max(variances.mean(), smallest))).T
-    variance = np.trace(matrix @ covariance @ matrix.T) / len(matrix)
-    return Neighbourhood(side, center, matrix / np.sqrt(max(variance, smallest)))
+    weighed = (axes / np.sqrt(variances + _FLOOR * max(variances.mean(), smallest))).T
+    variances, axes = _axes(weighed @ covariance @ weighed.T)
+    matrix = axes.T @ weighed
+    matrix *= np.where(matrix.sum(axis=1) < 0, -1, 1)[:, None]  # either sign would do
+    return Neighbourhood(side, center, matrix / np.sqrt(max(variances.mean(), smallest)))
+
+
+def _axes(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns variances `(C,)`, the largest first, and their axes `(C, C)`, one a column."""
+    variances, axes = np.linalg.eigh(covariance)
+    return np.maximum(variances[::-1], 0), axes[:, ::-1]
