@@ -1,7 +1,7 @@
 """The model file: one `.m3amba`, safetensors with a JSON manifest.
 
 Opening one reads numbers and text; no code runs. Tensors: `network.*` and `guide.*` (the linear
-embeddings) hold weights, `features.*` how bands are averaged and decorrelated, `area.N.train` and
+embeddings) hold weights, `features.*` how bands are averaged and combined, `area.N.train` and
 `area.N.validation` which pixels of scene N were labelled. The frozen image encoder is not in it,
 only its identity.
 """

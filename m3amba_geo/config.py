@@ -198,7 +198,8 @@ class TrainConfig:
         size: Size of the network; `auto` chooses from labels, bands, pixels and device.
         patch: Patch side in pixels.
         neighbourhoods: Sides in pixels, odd: the network sees bands averaged over neighbourhoods of
-            these sizes and decorrelated; none shows it the bands as they are, as published.
+            these sizes, as minimum noise fractions; none shows it the bands as they are, as
+            published.
         epochs: Visits of every labelled cell; None chooses from the number of cells.
         batch: Patches a step, of all processes together.
         learning_rate: Peak of the warm-up and cosine schedule.

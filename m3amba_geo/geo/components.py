@@ -35,8 +35,8 @@ def principal_components(
 
     Each has mean 0 and deviation 1, and its largest weight is positive. Where there are fewer than
     three (one band makes one), they come again from the first: one band gives a grey image.
-    Streams over strips, so that memory does not grow with the scene. Of decorrelated means the
-    first are components already, those of the smallest neighbourhoods.
+    Streams over strips, so that memory does not grow with the scene. Of means over
+    neighbourhoods the first are components already, those of the smallest neighbourhoods.
 
     Args:
         stacks: The scenes.

@@ -1,9 +1,10 @@
-"""What the network sees: means over neighbourhoods, decorrelated."""
+"""What the network sees: means over neighbourhoods, less what differs between neighbours."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from small import stack_of
 
 from m3amba_geo.errors import AllNodataError
@@ -80,6 +81,26 @@ def test_components_come_from_cells_with_training_pixels_alone(scene, features):
     changed[:, 40:] += 1e5  # another cell, and more than a neighbourhood from this one
     found = scene_features([stack_of(changed)], [train], (3,))[0].neighbourhoods[0]
     np.testing.assert_allclose(found.matrix, features[0].neighbourhoods[0].matrix, rtol=1e-4)
+
+
+def test_what_tells_fields_apart_comes_before_what_varies_within_them():
+    """Two bands share a strong pattern of the ground; fields of 20 pixels differ in their ratio."""
+    rng = np.random.default_rng(1)
+    pattern = ndimage.gaussian_filter(rng.normal(0, 1, (80, 80)), 2)
+    fields = np.kron(rng.choice([-1.0, 1.0], (4, 4)), np.ones((20, 20)))
+    pattern, fields = (x / x.std() for x in (pattern, fields))
+    stack = stack_of(np.stack([pattern + 0.4 * fields, pattern - 0.4 * fields]))
+    (found,) = scene_features([stack], [np.arange(80 * 80)], (3,))
+    (seen,), _ = read_features(stack, [found], 0, 0, 80, 80)
+    likeness = np.corrcoef([fields.ravel(), *seen.reshape(2, -1)])[0, 1:]
+    assert abs(likeness[0]) > 0.9 > 0.1 > abs(likeness[1])
+
+
+def test_a_scene_narrower_than_the_distance_of_neighbours_has_features():
+    stack = stack_of(np.random.default_rng(0).normal(0, 1, (2, 2, 2)))
+    (found,) = scene_features([stack], [np.arange(4)], (11,))
+    (seen,), _ = read_features(stack, [found], 0, 0, 2, 2)
+    assert np.isfinite(seen).all()
 
 
 def test_without_sides_bands_are_scaled_only(scene):
