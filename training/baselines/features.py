@@ -69,7 +69,10 @@ def local_moments(bands: Features, side: int) -> tuple[Features, Features]:
 
 @cache
 def means(scene: Scene) -> Features:
-    """Returns decorrelated means of the bands, as our network sees them, `(H, W, 2 C)`."""
+    """Returns decorrelated means of the bands, `(H, W, 2 C)`.
+
+    Our network sees minimum noise fractions of the same means.
+    """
     parts = []
     for side in NEIGHBOURHOODS:
         mean, _ = local_moments(raw(scene), side)
