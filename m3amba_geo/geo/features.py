@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.linalg import eigh
 
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.marks import Positions
@@ -203,16 +204,10 @@ def _neighbourhood(side: int, levels: Spread, contrasts: Spread) -> Neighbourhoo
     center, covariance = levels.moments()
     # A scene narrower than the lag has no differences: its means are weighed against themselves.
     near = contrasts.moments()[1] if contrasts.count else covariance
-    variances, axes = _axes(near)
     smallest = np.finfo(np.float32).eps
-    weighed = (axes / np.sqrt(variances + _FLOOR * max(variances.mean(), smallest))).T
-    variances, axes = _axes(weighed @ covariance @ weighed.T)
-    matrix = axes.T @ weighed
+    floor = _FLOOR * max(near.trace() / len(near), smallest)
+    # On these axes what differs between neighbours has variance 1; the most varied comes last.
+    variances, axes = eigh(covariance, near + floor * np.eye(len(near)))
+    matrix = axes.T[::-1] / np.sqrt(max(variances.mean(), smallest))
     matrix *= np.where(matrix.sum(axis=1) < 0, -1, 1)[:, None]  # either sign would do
-    return Neighbourhood(side, center, matrix / np.sqrt(max(variances.mean(), smallest)))
-
-
-def _axes(covariance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns variances `(C,)`, the largest first, and their axes `(C, C)`, one a column."""
-    variances, axes = np.linalg.eigh(covariance)
-    return np.maximum(variances[::-1], 0), axes[:, ::-1]
+    return Neighbourhood(side, center, matrix)

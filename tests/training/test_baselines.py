@@ -14,6 +14,7 @@ PIXELWISE = {
     "forest": forest("raw"),
     "svm": support_vectors("profiles"),
     "lda": discriminant("means"),
+    "svm-fractions": support_vectors("fractions", alike=False),
 }
 
 

@@ -4,8 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from training.baselines.features import WINDOWS, local, local_moments, profile, profiles, raw
+from training.baselines.features import (
+    WINDOWS,
+    fractions,
+    local,
+    local_moments,
+    profile,
+    profiles,
+    raw,
+)
 
 
 @pytest.fixture
@@ -79,3 +88,17 @@ def test_invalid_pixels_take_the_nearest_value(scene):
     bands = raw(replace(scene, valid=valid, pixels=pixels))
     assert np.array_equal(bands[:, 93], bands[:, 89])
     assert abs(bands).max() < 10  # the nodata value moved nothing
+
+
+def test_fractions_put_what_tells_fields_apart_first_and_keep_its_size(scene):
+    """Two bands share a strong pattern of the ground; fields of 24 pixels differ in their ratio."""
+    pattern = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, (72, 96)), 2)
+    fields = np.kron(np.random.default_rng(1).choice([-1.0, 1.0], (3, 4)), np.ones((24, 24)))
+    pattern, fields = (x / x.std() for x in (pattern, fields))
+    bands = np.stack([pattern + 0.4 * fields, pattern - 0.4 * fields]).astype(np.float32)
+    found = fractions(replace(scene, pixels=(bands,))).reshape(-1, 2, 2)
+    for first, second in found.transpose(1, 2, 0):
+        assert first.var() + second.var() == pytest.approx(2, rel=1e-3)
+        assert first.var() > 3 * second.var()
+        assert abs(np.corrcoef(first, second)[0, 1]) < 1e-3
+        assert abs(np.corrcoef(first, fields.ravel())[0, 1]) > 0.85

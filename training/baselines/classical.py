@@ -4,7 +4,8 @@ What there is to tune is tuned on training pixels, with groups kept whole.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +36,16 @@ def forest(features: str) -> Callable[[Scene, Case], Outcome]:
     return run
 
 
-def support_vectors(features: str) -> Callable[[Scene, Case], Outcome]:
-    """Returns the method: support vectors with an RBF kernel on these features of a pixel."""
+def support_vectors(features: str, alike: bool = True) -> Callable[[Scene, Case], Outcome]:
+    """Returns the method: support vectors with an RBF kernel on these features of a pixel.
+
+    All features are brought to one size, unless `alike` is False: where theirs tells how much each
+    should count.
+    """
+    scaler = StandardScaler() if alike else "passthrough"
 
     def run(scene: Scene, case: Case) -> Outcome:
-        return _run(scene, case, features, _support_vectors)
+        return _run(scene, case, features, partial(_support_vectors, scaler))
 
     return run
 
@@ -80,13 +86,17 @@ def _forest(x: NDArray[np.float32], y: NDArray[np.uint16], folds: list[Any], see
 
 
 def _support_vectors(
-    x: NDArray[np.float32], y: NDArray[np.uint16], folds: list[Any], seed: int
+    scaler: StandardScaler | Literal["passthrough"],
+    x: NDArray[np.float32],
+    y: NDArray[np.uint16],
+    folds: list[Any],
+    seed: int,
 ) -> Tuned:
     grid: Grid = {
         "svc__C": (1, 10, 100, 1000),
         "svc__gamma": tuple(times / x.shape[1] for times in (0.1, 0.5, 2.5)),
     }
-    machine = make_pipeline(StandardScaler(), SVC(cache_size=1000))
+    machine = make_pipeline(scaler, SVC(cache_size=1000))
     chosen = _tuned(machine, grid, x, y, folds)
     return machine.set_params(**chosen).fit(x, y), chosen
 

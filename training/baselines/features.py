@@ -12,9 +12,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.linalg import eigh
 from skimage.morphology import dilation, disk, erosion, reconstruction
 from sklearn.decomposition import PCA
 
+from m3amba_geo.geo.raster import Mask
 from training.cases import Scene
 
 Features = NDArray[np.float32]
@@ -69,10 +71,7 @@ def local_moments(bands: Features, side: int) -> tuple[Features, Features]:
 
 @cache
 def means(scene: Scene) -> Features:
-    """Returns decorrelated means of the bands, `(H, W, 2 C)`.
-
-    Our network sees minimum noise fractions of the same means.
-    """
+    """Returns decorrelated means of the bands, `(H, W, F)`: means brought to one variance."""
     parts = []
     for side in NEIGHBOURHOODS:
         mean, _ = local_moments(raw(scene), side)
@@ -81,6 +80,37 @@ def means(scene: Scene) -> Features:
         deviations = np.sqrt(np.maximum(variances, 0) + FLOOR * variances.mean())
         parts.append((mean - inside.mean(axis=0)) @ (axes / deviations))
     return np.concatenate(parts, axis=2).astype(np.float32)
+
+
+@cache
+def fractions(scene: Scene) -> Features:
+    """Returns minimum noise fractions of the same means, `(H, W, F)`, as our network sees them.
+
+    Their size tells how much more they vary than noise does; it is 1 in the mean (Green et al.
+    1988).
+    """
+    parts = []
+    for side in NEIGHBOURHOODS:
+        mean, _ = local_moments(raw(scene), side)
+        inside = mean[scene.valid].astype(np.float64)
+        noise = np.cov(contrasts(mean, scene.valid, side // 2 + 1).T)
+        noise += FLOOR * np.trace(noise) / len(noise) * np.eye(len(noise))
+        variances, axes = eigh(np.cov(inside.T), noise)
+        parts.append((mean - inside.mean(axis=0)) @ axes[:, ::-1] / variances.mean() ** 0.5)
+    return np.concatenate(parts, axis=2).astype(np.float32)
+
+
+def contrasts(mean: Features, valid: Mask, lag: int) -> Features:
+    """Returns differences `(n, C)` of valid pixels so far apart in a row or column.
+
+    They are the smaller half, and each with both its signs, so that their mean is 0.
+    """
+    downward = (mean[lag:] - mean[:-lag])[valid[lag:] & valid[:-lag]]
+    sideward = (mean[:, lag:] - mean[:, :-lag])[valid[:, lag:] & valid[:, :-lag]]
+    found = np.concatenate([downward, sideward]).astype(np.float64)
+    sizes = np.linalg.norm(found, axis=1)
+    found = found[sizes <= np.median(sizes)]
+    return np.concatenate([found, -found])
 
 
 @cache
@@ -112,4 +142,5 @@ FEATURES: dict[str, Callable[[Scene], Features]] = {
     "local": local,
     "profiles": profiles,
     "means": means,
+    "fractions": fractions,
 }
