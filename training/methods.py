@@ -90,6 +90,7 @@ METHODS: dict[str, Method] = {
     "lda-profiles": _pixelwise(classical.discriminant("profiles")),
     "lda-means": _pixelwise(classical.discriminant("means")),
     "lda-fractions": _pixelwise(classical.discriminant("fractions")),
+    "logistic-fractions": _pixelwise(classical.regression("fractions")),
     "cnn": _net(fit.net(nets.cnn)),
     "convnext": _net(fit.net(nets.convnext)),
 }

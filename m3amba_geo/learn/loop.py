@@ -20,6 +20,7 @@ from m3amba_geo.geo.windows import blend_weights
 from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
 from m3amba_geo.learn.descent import Descent
 from m3amba_geo.learn.embeddings import Embeddings
+from m3amba_geo.learn.linear import LinearTeacher
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
 from m3amba_geo.learn.world import ALONE, World
@@ -31,8 +32,9 @@ _FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
-_TEACHES = 0.4  # of all steps are done before averaged weights teach
+_TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
 _SURE = 0.95  # probability from which on they do
+_SURE_LINEAR = 0.8  # that of the linear teacher, which is less sure than it might be
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
 
@@ -129,6 +131,9 @@ class _Run:
             config.unsupervised,
             config.self_training,
         ).to(device)
+        self.linear: LinearTeacher | None = None
+        if config.self_training > 0:
+            self.linear = LinearTeacher(patches, len(pixels), config.seed).to(device)
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)
         self.windows = patches.validation_windows(rng, _VALIDATION_WINDOWS)
@@ -182,15 +187,20 @@ class _Run:
 
     @torch.no_grad()
     def _taught(self, batch: Batch, step: int) -> Batch:
-        """Returns the batch with what the averaged weights are sure of, once they are worth it.
+        """Returns the batch with what a teacher is sure of.
 
-        They see the patches undisturbed (mean teacher: Tarvainen and Valpola 2017; the threshold:
-        Sohn et al. 2020).
+        At first that is the linear one, then the averaged weights (mean teacher: Tarvainen and
+        Valpola 2017; the threshold: Sohn et al. 2020). They see the patches undisturbed.
         """
-        if self.config.self_training == 0 or step < _TEACHES * self.steps:
+        if self.linear is None:
             return batch
-        shares, classes = self._shares(self.average, replace(batch, patches=batch.clean)).max(1)
-        sure = (shares > _SURE) & batch.valid & (batch.classes == UNLABELLED)
+        if step < _TEACHES * self.steps:
+            known, threshold = self.linear(batch), _SURE_LINEAR
+        else:
+            undisturbed = replace(batch, patches=batch.clean)
+            known, threshold = self._shares(self.average, undisturbed), _SURE
+        shares, classes = known.max(1)
+        sure = (shares > threshold) & batch.valid & (batch.classes == UNLABELLED)
         return replace(batch, taught=torch.where(sure, classes, UNLABELLED))
 
     def _shares(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:

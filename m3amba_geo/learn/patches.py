@@ -17,7 +17,7 @@ from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.cache import Cached
 from m3amba_geo.geo.features import Features, read_features
-from m3amba_geo.geo.marks import Marks
+from m3amba_geo.geo.marks import Marks, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import starts
 
@@ -125,7 +125,7 @@ class Patches:
         step: int = 1,
         cache: int = 1 << 30,
     ) -> None:
-        self.scenes = scenes
+        self.scenes, self._features = scenes, features
         self._coverage = scenes[0].stack.coverage
         self._read = [
             Cached(partial(read_features, scene.stack, features), cache // len(scenes))
@@ -157,6 +157,26 @@ class Patches:
             for top in tops
             for left in lefts
         }
+
+    def training_pixels(
+        self, most: int, rng: np.random.Generator
+    ) -> tuple[Pixels, NDArray[np.int32]]:
+        """Returns features of all modalities `(n, C)`, and class index `(n,)`, of training pixels.
+
+        They are drawn at random if there are more than `most`.
+        """
+        counts = [len(scene.train.pixels) for scene in self.scenes]
+        drawn = np.sort(rng.permutation(sum(counts))[:most])
+        features, classes = [], []
+        for scene, first, count in zip(self.scenes, np.cumsum([0, *counts]), counts, strict=False):
+            own = drawn[(drawn >= first) & (drawn < first + count)] - first
+            pixels = scene.train.pixels[own]
+            for top, left, *sides, here in boxes_around(scene.train.shape, pixels, CELL, CELL):
+                found, _ = read_features(scene.stack, self._features, top, left, *sides)
+                rows, columns = np.divmod(pixels[here], scene.train.shape[1])
+                features.append(np.concatenate(found)[:, rows - top, columns - left].T)
+                classes.append(scene.train.values[own[here]])
+        return np.concatenate(features), np.concatenate(classes)
 
     def patch_at(self, window: Window) -> list[Pixels]:
         """Returns the patch in a window, for each modality `(C_n, P, P)`, unchanged."""

@@ -259,20 +259,26 @@ def test_a_checkpoint_that_lacks_weights_is_damaged(patches, tmp_path):
     assert "anew" in caught.value.hint
 
 
-def test_averaged_weights_teach_what_they_are_sure_of(patches, tmp_path, monkeypatch):
+def test_teachers_teach_what_they_are_sure_of_one_after_the_other(patches, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_SURE", 0.5)
     run = run_of(make_model(), patches, settings(epochs=60), tmp_path / "c")
     run.fit(resume=False)
     batch = patches.batch(0, run.config)
     batch.classes[:, ::2] = UNLABELLED
-    assert (run._taught(batch, 0).taught == UNLABELLED).all()  # too early
-    taught = run._taught(batch, run.steps - 1).taught
-    known = taught != UNLABELLED
-    assert known.any()
-    assert not known[batch.classes != UNLABELLED].any()
-    assert not known[~batch.valid].any()
-    shares = run._shares(run.average, replace(batch, patches=batch.clean))
-    assert torch.equal(taught[known], shares.argmax(1)[known])
-    assert (shares.amax(1)[known] > 0.5).all()
-    run.config = replace(run.config, self_training=0.0)
-    assert (run._taught(batch, run.steps - 1).taught == UNLABELLED).all()
+    averaged = run._shares(run.average, replace(batch, patches=batch.clean))
+    teachers = ((0, run.linear(batch), 0.8), (run.steps - 1, averaged, 0.5))
+    for step, shares, threshold in teachers:
+        taught = run._taught(batch, step).taught
+        known = taught != UNLABELLED
+        assert known.any()
+        assert not known[batch.classes != UNLABELLED].any()
+        assert not known[~batch.valid].any()
+        assert torch.equal(taught[known], shares.argmax(1)[known])
+        assert (shares.amax(1)[known] > threshold).all()
+
+
+def test_without_self_training_nothing_is_taught(patches, tmp_path):
+    run = run_of(make_model(), patches, settings(self_training=0.0), tmp_path / "c")
+    batch = patches.batch(0, run.config)
+    for step in (0, run.steps - 1):
+        assert (run._taught(batch, step).taught == UNLABELLED).all()

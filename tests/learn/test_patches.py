@@ -125,6 +125,28 @@ def test_cells_are_the_squares_with_a_training_pixel_in_any_scene():
     assert len(patches) == 3
 
 
+def test_training_pixels_come_with_their_features_from_all_scenes():
+    shapes, labels = [(20, 50), (9, 9)], []
+    for n, shape in enumerate(shapes):
+        labels.append(random_labels(shape, seed=n, share=0.3))
+    scenes = [located(shape, marks).scenes[0] for shape, marks in zip(shapes, labels, strict=True)]
+    features = [Features(BandStatistics(np.zeros(2), np.full(2, SCALE))), *as_they_are(1)]
+    patches = Patches(scenes, features, 8)
+    wanted = {
+        (row + 1, column + 1, marks[row, column])
+        for marks in labels
+        for row, column in np.argwhere(marks != UNLABELLED).tolist()
+    }
+    pixels, classes = patches.training_pixels(10_000, np.random.default_rng(0))
+    assert len(pixels) == len(classes) == sum((m != UNLABELLED).sum() for m in labels)
+    found = np.column_stack([(pixels[:, :2] * SCALE).round().astype(int), classes])
+    assert set(map(tuple, found.tolist())) == wanted
+    fewer, some = patches.training_pixels(20, np.random.default_rng(0))
+    assert fewer.shape == (20, 3)
+    drawn = np.column_stack([(fewer[:, :2] * SCALE).round().astype(int), some])
+    assert set(map(tuple, drawn.tolist())) <= wanted
+
+
 def equal(one, other):
     pairs = zip(one.patches, other.patches, strict=True)
     return (

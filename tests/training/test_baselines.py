@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.baselines import nets
-from training.baselines.classical import discriminant, forest, support_vectors
+from training.baselines.classical import discriminant, forest, regression, support_vectors
 from training.baselines.fit import batch, net, predict, scaled, train
 
 PIXELWISE = {
@@ -15,6 +15,7 @@ PIXELWISE = {
     "svm": support_vectors("profiles"),
     "lda": discriminant("means"),
     "svm-fractions": support_vectors("fractions", alike=False),
+    "logistic": regression("fractions"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Random forest, support vectors and linear discriminants on features of single pixels.
+"""Forests, support vectors, discriminants and softmax regression on features of single pixels.
 
 What there is to tune is tuned on training pixels, with groups kept whole.
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -63,6 +64,15 @@ def discriminant(features: str) -> Callable[[Scene, Case], Outcome]:
     return run
 
 
+def regression(features: str) -> Callable[[Scene, Case], Outcome]:
+    """Returns the method: a softmax regression on these features of a pixel, as they are."""
+
+    def run(scene: Scene, case: Case) -> Outcome:
+        return _run(scene, case, features, _regression)
+
+    return run
+
+
 def _run(scene: Scene, case: Case, features: str, fit: Callable[..., Tuned]) -> Outcome:
     table = FEATURES[features](scene)  # (H, W, F)
     classes = case.codes[case.train]
@@ -105,6 +115,14 @@ def _discriminant(
     x: NDArray[np.float32], y: NDArray[np.uint16], folds: list[Any], seed: int
 ) -> Tuned:
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(x, y), {}
+
+
+def _regression(
+    x: NDArray[np.float32], y: NDArray[np.uint16], folds: list[Any], seed: int
+) -> Tuned:
+    machine = LogisticRegression(max_iter=1000)
+    chosen = _tuned(machine, {"C": (0.1, 1, 10)}, x, y, folds)
+    return machine.set_params(**chosen).fit(x, y), chosen
 
 
 def _tuned(

@@ -1,0 +1,46 @@
+"""The linear teacher: a softmax regression on the features of single pixels."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from m3amba_geo.learn.linear import LinearTeacher
+
+
+def pixels(classes, count=300, bands=5):
+    """Features of pixels whose classes overlap, and the classes."""
+    rng = np.random.default_rng(0)
+    codes = rng.choice(classes, count).astype(np.int32)
+    centers = rng.normal(0, 1, (max(classes) + 1, bands))
+    return (centers[codes] + rng.normal(0, 1, (count, bands))).astype(np.float32), codes
+
+
+def teacher(features, codes, classes):
+    def drawn(most, rng):
+        return features, codes
+
+    return LinearTeacher(SimpleNamespace(training_pixels=drawn), classes, seed=0)
+
+
+def batch_of(features):
+    """Pixels as a batch of one patch of two modalities."""
+    image = torch.from_numpy(features.T.reshape(1, features.shape[1], 15, -1))
+    return SimpleNamespace(clean=[image[:, :2], image[:, 2:]])
+
+
+@pytest.mark.parametrize("present", [(0, 1, 2), (0, 1), (1, 3), (0, 2, 3)])
+def test_its_probabilities_are_those_of_a_softmax_regression(present):
+    features, codes = pixels(present)
+    found = teacher(features, codes, 4)(batch_of(features))[0].reshape(4, -1).T
+    wanted = np.zeros((len(codes), 4))
+    wanted[:, present] = LogisticRegression().fit(features, codes).predict_proba(features)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_of_one_class_it_is_sure():
+    features, codes = pixels((1,))
+    found = teacher(features, codes, 3)(batch_of(features))
+    assert (found[:, 1] == 1).all()
