@@ -206,8 +206,9 @@ class TrainConfig:
         weight_decay: Of weights only; never of norms, biases, `A_log`, `D`.
         supervised: Lambda 1, weight of the cross-entropy of all heads.
         unsupervised: Lambda 2, weight of the cosine term, unlabelled pixels included.
-        self_training: Weight of the cross-entropy on unlabelled pixels of the patches that the
-            averaged weights are sure of, in the later part of training; 0 trains on labels alone.
+        self_training: Weight of the cross-entropy with what a teacher makes of the unlabelled
+            pixels of patches: at first a softmax regression of single pixels, later the averaged
+            weights, where they are sure; 0 trains on labels alone.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From
             0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two

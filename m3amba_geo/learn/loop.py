@@ -34,7 +34,6 @@ _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
 _SURE = 0.95  # probability from which on they do
-_SURE_LINEAR = 0.8  # that of the linear teacher, which is less sure than it might be
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
 
@@ -187,21 +186,21 @@ class _Run:
 
     @torch.no_grad()
     def _taught(self, batch: Batch, step: int) -> Batch:
-        """Returns the batch with what a teacher is sure of.
+        """Returns the batch with what a teacher makes of its unlabelled pixels.
 
-        At first that is the linear one, then the averaged weights (mean teacher: Tarvainen and
-        Valpola 2017; the threshold: Sohn et al. 2020). They see the patches undisturbed.
+        At first that is the linear one, with all its doubts. Then it is the averaged weights where
+        they are sure (mean teacher: Tarvainen and Valpola 2017; the threshold: Sohn et al. 2020).
+        Both see the patches undisturbed.
         """
         if self.linear is None:
             return batch
         if step < _TEACHES * self.steps:
-            known, threshold = self.linear(batch), _SURE_LINEAR
+            taught = self.linear(batch)
         else:
-            undisturbed = replace(batch, patches=batch.clean)
-            known, threshold = self._shares(self.average, undisturbed), _SURE
-        shares, classes = known.max(1)
-        sure = (shares > threshold) & batch.valid & (batch.classes == UNLABELLED)
-        return replace(batch, taught=torch.where(sure, classes, UNLABELLED))
+            shares = self._shares(self.average, replace(batch, patches=batch.clean))
+            taught = (shares > _SURE).float()  # one class at most
+        free = batch.valid & (batch.classes == UNLABELLED)
+        return replace(batch, taught=taught * free[:, None])
 
     def _shares(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Returns the probabilities `(B, Q, P, P)` by other weights than the model's own."""

@@ -1,6 +1,7 @@
 """What training minimises: `lambda_1 L_sup + lambda_2 L_unsup` (network.md, section 6).
 
-To these comes a term that is not in the paper: cross-entropy on pixels that a teacher is sure of.
+To these comes a term that is not in the paper: cross-entropy with what a teacher makes of
+unlabelled pixels.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ class Objective(nn.Module):
 
     The cosine term needs no labels: it holds each modality's logits to the direction of the
     fused ones wherever the rasters are valid. The head of a modality that is missing is asked
-    nothing: it must not draw the fused one to itself. What a teacher is sure of counts like labels,
+    nothing: it must not draw the fused one to itself. What a teacher says counts like labels,
     but for the weights of classes: these make up for the labels' numbers, not for the scene's.
     """
 
@@ -62,17 +63,17 @@ class Objective(nn.Module):
             # Divided by the number of labelled pixels, not by their weights: a batch that holds
             # frequent classes only must not count as much as one with rare ones.
             entropy = _cross_entropy(head, batch.classes, there, self.class_weights) / labelled
-            agreement = _cross_entropy(head, batch.taught, there) / taught
-            loss = loss + self.supervised * entropy + self.self_training * agreement
+            loss = loss + self.supervised * entropy
+            if batch.taught is not None:
+                learnt = -(batch.taught * head.log_softmax(1)).sum(1)  # (B, P, P)
+                loss = loss + self.self_training * (learnt * there).sum() / taught
         for head, there in zip(heads[1:], places[1:], strict=True):
             distance = 1 - F.cosine_similarity(head, fused, dim=1)  # (B, P, P)
             loss = loss + self.unsupervised * (distance * (there / valid)).sum()
         return loss
 
 
-def _cross_entropy(
-    logits: Tensor, classes: Tensor, there: Tensor, weights: Tensor | None = None
-) -> Tensor:
+def _cross_entropy(logits: Tensor, classes: Tensor, there: Tensor, weights: Tensor) -> Tensor:
     classes = torch.where(there, classes, UNLABELLED)
     return F.cross_entropy(logits, classes, weights, ignore_index=UNLABELLED, reduction="sum")
 

@@ -62,8 +62,8 @@ class Batch:
         classes: `(B, P, P)` int64 class index, `UNLABELLED` where unknown.
         valid: `(B, P, P)` bool, where a pixel counts: every modality is valid.
         there: `(N, B, P, P)` bool, where each modality is, on such pixels: valid, and not silenced.
-        taught: `(B, P, P)` int64 class index that a teacher is sure of, on unlabelled pixels;
-            `UNLABELLED` elsewhere.
+        taught: `(B, Q, P, P)` float32 shares of the classes that a teacher gives to unlabelled
+            pixels, 0 where it gives none; None without a teacher.
     """
 
     windows: list[Window]
@@ -72,12 +72,13 @@ class Batch:
     classes: Tensor
     valid: Tensor
     there: Tensor
-    taught: Tensor
+    taught: Tensor | None = None
 
     def counts(self) -> Tensor:
         """Returns `(3,)` int64: labelled pixels, valid pixels, taught pixels."""
-        known = [labels != UNLABELLED for labels in (self.classes, self.taught)]
-        return torch.stack([known[0].sum(), self.valid.sum(), known[1].sum()])
+        taught = self.valid.new_zeros(()) if self.taught is None else self.taught.any(1)
+        known = (self.classes != UNLABELLED, self.valid, taught)
+        return torch.stack([pixels.sum() for pixels in known])
 
     def to(self, device: torch.device) -> "Batch":
         """Returns the batch on a device."""
@@ -88,7 +89,7 @@ class Batch:
             self.classes.to(device),
             self.valid.to(device),
             self.there.to(device),
-            self.taught.to(device),
+            None if self.taught is None else self.taught.to(device),
         )
 
 
@@ -254,7 +255,6 @@ def _batch(patches: Sequence[_Patch]) -> Batch:
         classes,
         torch.from_numpy(np.stack([p.counts for p in patches])),
         torch.from_numpy(np.stack([p.counts & np.stack(p.valid) for p in patches], 1)),
-        torch.full_like(classes, UNLABELLED),
     )
 
 

@@ -26,27 +26,28 @@ def ground(seed=0, labelled=0.4, valid=0.8, taught=0.5, count=2, missing=0.0):
     known = there & (rng.random(SHAPE) < labelled)
     classes = np.where(known, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
     sure = there & ~known & (rng.random(SHAPE) < taught)
-    guesses = np.where(sure, rng.integers(CLASSES, size=SHAPE), UNLABELLED)
+    shares = rng.dirichlet(np.ones(CLASSES), SHAPE).transpose(0, 3, 1, 2) * sure[:, None]
     of_each = there & (rng.random((count, *SHAPE)) >= missing)
-    return Batch([], [], [], *map(torch.from_numpy, (classes, there, of_each, guesses)))
+    parts = (classes, there, of_each, shares.astype(np.float32))
+    return Batch([], [], [], *map(torch.from_numpy, parts))
 
 
 def by_hand(logits, fused, batch, weights, supervised, unsupervised, self_training):
     """Pixel after pixel, in float64."""
     valid, weights = batch.valid.numpy(), weights.numpy().astype(float)
     places = [*batch.there.numpy(), valid]
-    by_labels = (batch.classes.numpy(), weights, supervised)
-    by_teacher = (batch.taught.numpy(), np.ones(CLASSES), self_training)
+    classes = batch.classes.numpy()
+    labels = np.stack([(classes == q) * weights[q] for q in range(CLASSES)], axis=1)
+    wanted = (labels, supervised), (batch.taught.numpy(), self_training)
     heads = [x.numpy().astype(float) for x in (*logits, fused)]
     total = 0.0
     for head, there in zip(heads, places, strict=True):
-        for classes, weight, factor in (by_labels, by_teacher):
-            known = classes != UNLABELLED
+        for shares, factor in wanted:
+            known = shares.any(axis=1)
             entropy = 0.0
             for b, y, x in zip(*np.nonzero(known & there), strict=True):
                 scores = head[b, :, y, x]
-                truth = classes[b, y, x]
-                entropy -= weight[truth] * (scores[truth] - np.log(np.exp(scores).sum()))
+                entropy -= shares[b, :, y, x] @ (scores - np.log(np.exp(scores).sum()))
             total += factor * entropy / known.sum()
     for head, there in zip(heads[:-1], places[:-1], strict=True):
         distance = 0.0
@@ -82,7 +83,7 @@ def test_each_term_has_its_pixels_and_invalid_ones_have_none():
 
     assert torch.equal(reached(1.0, 0.0, 0.0), batch.classes != UNLABELLED)
     assert torch.equal(reached(0.0, 1.0, 0.0), batch.valid)
-    assert torch.equal(reached(0.0, 0.0, 1.0), batch.taught != UNLABELLED)
+    assert torch.equal(reached(0.0, 0.0, 1.0), batch.taught.any(1))
     assert reached(1.0, 1.0, 1.0)[unlabelled].all()
     assert not reached(1.0, 1.0, 1.0)[~batch.valid].any()
 
@@ -105,7 +106,8 @@ def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
     batch, objective = ground(), Objective(torch.tensor([0.5, 1.0, 3.0]), 1.0, 0.5, 0.7)
     batch.classes[0, 1:] = UNLABELLED
     batch.valid[1, 2:] = batch.there[:, 1, 2:] = False
-    batch.classes[1, 2:] = batch.taught[1, 1:] = UNLABELLED
+    batch.classes[1, 2:] = UNLABELLED
+    batch.taught[1, :, 1:] = 0
 
     def part(n, counts):
         labels = (batch.classes, batch.valid, *batch.there, batch.taught)
@@ -114,7 +116,7 @@ def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
         return objective([x[n : n + 1] for x in logits], fused[n : n + 1], own, counts).item()
 
     assert batch.counts().tolist() == [
-        (batch.classes >= 0).sum(), batch.valid.sum(), (batch.taught >= 0).sum(),
+        (batch.classes >= 0).sum(), batch.valid.sum(), batch.taught.any(1).sum(),
     ]  # fmt: skip
     whole = objective(logits, fused, batch).item()
     assert part(0, batch.counts()) + part(1, batch.counts()) == pytest.approx(whole, rel=1e-5)
@@ -166,3 +168,11 @@ def test_a_class_without_pixels_has_a_finite_weight():
     weights = class_weights(np.array([10, 0]), 1.0)
     assert weights.isfinite().all()
     assert weights[0].item() == pytest.approx(11 / 20)
+
+
+def test_without_a_teacher_its_term_is_nothing():
+    logits, fused = heads()
+    batch, weights = replace(ground(), taught=None), torch.ones(CLASSES)
+    with_it, without = (Objective(weights, 1.0, 0.1, s)(logits, fused, batch) for s in (0.5, 0.0))
+    assert with_it == without
+    assert batch.counts()[2] == 0
