@@ -1,9 +1,9 @@
 """A linear teacher: what the features of single pixels tell, and how sure that is.
 
-Where labels are few, a softmax regression on the features of a pixel is hard to beat, and the
-probabilities that it gives can be relied on; a network of many more parameters has learnt the
-labels by heart long before. So pixels without a label that the regression is sure of train the
-network, too, until the network knows better.
+Where labels are few, a softmax regression on the features of a pixel is hard to beat, and its
+probabilities can be relied on; a network of many more parameters has learnt the labels by heart
+long before. So what the regression makes of pixels without a label trains the network, too, until
+the network knows better.
 """
 
 import warnings
