@@ -58,6 +58,7 @@ class NetworkConfig:
         patch: Side `P` of the square patches in pixels.
         embedding: Width `F` of the image embeddings; 0 builds no adapters (`--guide none`).
         drop_path: Rate of stochastic depth in the last step; linear from 0 over the depth.
+        linear: Whether a softmax regression of single pixels takes part in the fused logits.
     """
 
     bands: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -69,6 +70,7 @@ class NetworkConfig:
     patch: Annotated[int, Field(ge=4, le=256)] = 32
     embedding: Annotated[int, Field(ge=0, le=8192)] = 512
     drop_path: Share = 0.1
+    linear: bool = False
 
     def __post_init__(self) -> None:
         width, depth = WIDTH_AND_DEPTH[self.size]
@@ -209,6 +211,7 @@ class TrainConfig:
         self_training: Weight of the cross-entropy with what a teacher makes of the unlabelled
             pixels of patches: at first a softmax regression of single pixels, later the averaged
             weights, where they are sure; 0 trains on labels alone.
+        linear_head: Whether this softmax regression takes part in the map, too.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From
             0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two
@@ -244,6 +247,7 @@ class TrainConfig:
     supervised: Annotated[float, Field(ge=0)] = 1.0
     unsupervised: Annotated[float, Field(ge=0)] = 0.1
     self_training: Annotated[float, Field(ge=0)] = 0.5
+    linear_head: bool = True
     band_dropout: Share = 0.05
     modality_dropout: Share = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.1

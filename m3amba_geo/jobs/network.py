@@ -66,7 +66,7 @@ def network_config(
     features: Sequence[Features],
     classes: int,
     size: Size,
-    patch: int,
+    config: TrainConfig,
     encoder: Encoder | None,
     start: Bundle | None,
 ) -> NetworkConfig:
@@ -77,8 +77,9 @@ def network_config(
         bands=tuple(f.count for f in features),
         classes=classes,
         size=size,
-        patch=patch,
+        patch=config.patch,
         embedding=0 if encoder is None else encoder.identity.width,
+        linear=config.linear_head,
     )
 
 
@@ -101,7 +102,7 @@ def make_model(
         weights |= {f"guide.{k}": v for k, v in start.guide_weights.items()}
         same_classes = [e.original for e in start.manifest.legend] == [e.original for e in legend]
         if not same_classes:
-            heads = ("network.heads.", "network.fused_head.")
+            heads = ("network.heads.", "network.fused_head.", "network.linear.")
             weights = {k: v for k, v in weights.items() if not k.startswith(heads)}
             emit(Note("The classes differ from those of the first model: its heads start anew."))
         missing = model.load_state_dict(weights, strict=False)

@@ -130,7 +130,7 @@ def run(
         features = _features(opened, config, start)
         encoder = find_encoder(config, start, emit)
         size = _size(opened, config, device, start, emit)
-        network = network_config(features, len(legend), size, config.patch, encoder, start)
+        network = network_config(features, len(legend), size, config, encoder, start)
         torch.manual_seed(config.seed)
         model = make_model(network, encoder, start, legend, emit).to(device)
         fixed = model.guide is not None and config.guide.embedding == "pca"

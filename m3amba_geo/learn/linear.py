@@ -1,9 +1,9 @@
-"""A linear teacher: what the features of single pixels tell, and how sure that is.
+"""Fits the linear head: what the features of single pixels tell, and how sure that is.
 
 Where labels are few, a softmax regression on the features of a pixel is hard to beat, and its
 probabilities can be relied on; a network of many more parameters has learnt the labels by heart
 long before. So what the regression makes of pixels without a label trains the network, too, until
-the network knows better.
+the network knows better, and the map is the product of both.
 """
 
 import warnings
@@ -13,44 +13,37 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from m3amba_geo.geo.raster import Pixels
-from m3amba_geo.learn.patches import Batch, Patches
+from m3amba_geo.learn.patches import Patches
+from m3amba_geo.model.linear import LinearHead
 
 _MOST = 10_000  # training pixels: a second or two of work
 _STRENGTH = 1.0  # sklearn's C; features are of variance 1 in the mean
 _ITERATIONS = 300
 
 
-class LinearTeacher(nn.Module):
-    """Probabilities of classes, from the undisturbed features of all modalities, pixel by pixel.
+def fit_linear(patches: Patches, classes: int, seed: int) -> LinearHead | None:
+    """Returns a softmax regression; None where no training pixel has all modalities.
 
     Args:
         patches: Their training pixels fit it, at most 10,000 of them, drawn at random.
         classes: Q, how many there are.
         seed: Of the draw.
     """
-
-    def __init__(self, patches: Patches, classes: int, seed: int) -> None:
-        super().__init__()
-        features, codes = patches.training_pixels(_MOST, np.random.default_rng([seed, 4]))
-        present, numbers = np.unique(codes, return_inverse=True)
-        weight = np.zeros((classes, features.shape[1]))
-        bias = np.full(classes, -np.inf)  # a class without a training pixel is never taught
-        bias[present] = 0
-        if len(present) > 1:
-            weight[present], bias[present] = _fit(features, numbers)
-        self.weight: Tensor
-        self.bias: Tensor
-        self.register_buffer("weight", torch.from_numpy(weight.astype(np.float32)))
-        self.register_buffer("bias", torch.from_numpy(bias.astype(np.float32)))
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Returns the probabilities `(B, Q, P, P)` of a batch."""
-        features = torch.cat(batch.clean, dim=1)
-        return F.conv2d(features, self.weight[:, :, None, None], self.bias).softmax(1)
+    features, codes = patches.training_pixels(_MOST, np.random.default_rng([seed, 4]))
+    if not len(codes):
+        return None
+    present, numbers = np.unique(codes, return_inverse=True)
+    weight = np.zeros((classes, features.shape[1]))
+    bias = np.full(classes, -np.inf)  # a class without a training pixel is never given
+    bias[present] = 0
+    if len(present) > 1:
+        weight[present], bias[present] = _fit(features, numbers)
+    head = LinearHead(features.shape[1], classes)
+    head.weight.copy_(torch.from_numpy(weight))
+    head.bias.copy_(torch.from_numpy(bias))
+    return head
 
 
 def _fit(

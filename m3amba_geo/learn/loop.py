@@ -20,13 +20,14 @@ from m3amba_geo.geo.windows import blend_weights
 from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
 from m3amba_geo.learn.descent import Descent
 from m3amba_geo.learn.embeddings import Embeddings
-from m3amba_geo.learn.linear import LinearTeacher
+from m3amba_geo.learn.linear import fit_linear
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
 from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.confidence import fit_temperature
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
+from m3amba_geo.model.linear import complete
 
 _FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
@@ -130,9 +131,10 @@ class _Run:
             config.unsupervised,
             config.self_training,
         ).to(device)
-        self.linear: LinearTeacher | None = None
-        if config.self_training > 0:
-            self.linear = LinearTeacher(patches, len(pixels), config.seed).to(device)
+        linear = fit_linear(patches, len(pixels), config.seed)
+        self.linear = None if linear is None else linear.to(device)
+        if linear is not None and model.network.linear is not None:
+            model.network.linear.load_state_dict(linear.state_dict())
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)
         self.windows = patches.validation_windows(rng, _VALIDATION_WINDOWS)
@@ -192,14 +194,15 @@ class _Run:
         they are sure (mean teacher: Tarvainen and Valpola 2017; the threshold: Sohn et al. 2020).
         Both see the patches undisturbed.
         """
-        if self.linear is None:
+        if self.config.self_training == 0:
             return batch
-        if step < _TEACHES * self.steps:
-            taught = self.linear(batch)
+        free = batch.valid & (batch.classes == UNLABELLED)
+        if step < _TEACHES * self.steps and self.linear is not None:
+            taught = self.linear(batch.clean).softmax(1)
+            free = free & complete(batch.clean)
         else:
             shares = self._shares(self.average, replace(batch, patches=batch.clean))
             taught = (shares > _SURE).float()  # one class at most
-        free = batch.valid & (batch.classes == UNLABELLED)
         return replace(batch, taught=taught * free[:, None])
 
     def _shares(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:

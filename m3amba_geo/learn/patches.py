@@ -164,7 +164,8 @@ class Patches:
     ) -> tuple[Pixels, NDArray[np.int32]]:
         """Returns features of all modalities `(n, C)`, and class index `(n,)`, of training pixels.
 
-        They are drawn at random if there are more than `most`.
+        They are drawn at random if there are more than `most`; those that lack a modality are
+        left out.
         """
         counts = [len(scene.train.pixels) for scene in self.scenes]
         drawn = np.sort(rng.permutation(sum(counts))[:most])
@@ -173,10 +174,12 @@ class Patches:
             own = drawn[(drawn >= first) & (drawn < first + count)] - first
             pixels = scene.train.pixels[own]
             for top, left, *sides, here in boxes_around(scene.train.shape, pixels, CELL, CELL):
-                found, _ = read_features(scene.stack, self._features, top, left, *sides)
+                found, valid = read_features(scene.stack, self._features, top, left, *sides)
                 rows, columns = np.divmod(pixels[here], scene.train.shape[1])
-                features.append(np.concatenate(found)[:, rows - top, columns - left].T)
-                classes.append(scene.train.values[own[here]])
+                places = rows - top, columns - left
+                whole = np.all([v[places] for v in valid], axis=0)
+                features.append(np.concatenate(found)[:, *places].T[whole])
+                classes.append(scene.train.values[own[here]][whole])
         return np.concatenate(features), np.concatenate(classes)
 
     def patch_at(self, window: Window) -> list[Pixels]:

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from m3amba_geo.config import NetworkConfig
 from m3amba_geo.model.blocks import CrossBlock, DropPath, FuseBlock
+from m3amba_geo.model.linear import LinearHead
 
 
 class PatchEmbedding(nn.Module):
@@ -83,6 +84,7 @@ class M3amba(nn.Module):
         self.fusion = nn.ModuleList(FuseBlock(width, config.states, rate) for rate in rates)
         self.heads = nn.ModuleList(Head(width, config.classes) for _ in bands)
         self.fused_head = Head(width, config.classes)
+        self.linear = LinearHead(sum(bands), config.classes) if config.linear else None
         self.apply(_initialise)
 
     def forward(
@@ -96,7 +98,8 @@ class M3amba(nn.Module):
                 from the sum of the streams.
 
         Returns:
-            For each modality logits `(B, Q, P, P)`, and the fused logits `(B, Q, P, P)`.
+            For each modality logits `(B, Q, P, P)`, and the fused logits `(B, Q, P, P)`; to these
+            the linear head adds its own, but in training, where the network learns by itself.
         """
         streams = [embed(x) for embed, x in zip(self.embeddings, patches, strict=True)]
         if embeddings is None:
@@ -111,7 +114,10 @@ class M3amba(nn.Module):
             ]
             z = self._through(fuse, torch.stack(streams).sum(0))  # (B, P, P, E)
         logits = [head(s) for head, s in zip(self.heads, streams, strict=True)]
-        return logits, self.fused_head(z)
+        fused = self.fused_head(z)
+        if self.linear is not None and not self.training:
+            fused = fused + self.linear(patches)
+        return logits, fused
 
     def take_part(self, batch: int, own: slice) -> None:
         """Draws what is random for a larger batch, of which this process has a part.

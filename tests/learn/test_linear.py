@@ -1,4 +1,4 @@
-"""The linear teacher: a softmax regression on the features of single pixels."""
+"""The linear head is fitted as a softmax regression on the features of single pixels."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from m3amba_geo.learn.linear import LinearTeacher
+from m3amba_geo.learn.linear import fit_linear
 
 
 def pixels(classes, count=300, bands=5):
@@ -18,29 +18,34 @@ def pixels(classes, count=300, bands=5):
     return (centers[codes] + rng.normal(0, 1, (count, bands))).astype(np.float32), codes
 
 
-def teacher(features, codes, classes):
+def fitted(features, codes, classes):
     def drawn(most, rng):
         return features, codes
 
-    return LinearTeacher(SimpleNamespace(training_pixels=drawn), classes, seed=0)
+    return fit_linear(SimpleNamespace(training_pixels=drawn), classes, seed=0)
 
 
-def batch_of(features):
-    """Pixels as a batch of one patch of two modalities."""
+def as_patches(features):
+    """Pixels as one patch of two modalities."""
     image = torch.from_numpy(features.T.reshape(1, features.shape[1], 15, -1))
-    return SimpleNamespace(clean=[image[:, :2], image[:, 2:]])
+    return [image[:, :2], image[:, 2:]]
 
 
 @pytest.mark.parametrize("present", [(0, 1, 2), (0, 1), (1, 3), (0, 2, 3)])
 def test_its_probabilities_are_those_of_a_softmax_regression(present):
     features, codes = pixels(present)
-    found = teacher(features, codes, 4)(batch_of(features))[0].reshape(4, -1).T
+    logits = fitted(features, codes, 4)(as_patches(features))
     wanted = np.zeros((len(codes), 4))
     wanted[:, present] = LogisticRegression().fit(features, codes).predict_proba(features)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(logits.softmax(1)[0].reshape(4, -1).T, wanted, atol=1e-5)
 
 
 def test_of_one_class_it_is_sure():
     features, codes = pixels((1,))
-    found = teacher(features, codes, 3)(batch_of(features))
-    assert (found[:, 1] == 1).all()
+    logits = fitted(features, codes, 3)(as_patches(features))
+    assert (logits.softmax(1)[:, 1] == 1).all()
+
+
+def test_without_a_pixel_that_has_all_modalities_there_is_none():
+    features, codes = pixels((0, 1))
+    assert fitted(features[:0], codes[:0], 2) is None

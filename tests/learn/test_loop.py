@@ -37,9 +37,9 @@ def make_patches(validation=True):
     return Patches([two_sides(SIDE, validation=validation)], as_they_are(3, 1), 8)
 
 
-def make_model():
+def make_model(**changes):
     torch.manual_seed(0)
-    config = NetworkConfig((3, 1), 2, width=8, depth=2, states=1, patch=8, embedding=0)
+    config = NetworkConfig((3, 1), 2, width=8, depth=2, states=1, patch=8, embedding=0, **changes)
     return GuidedM3amba(build(config), None)
 
 
@@ -267,10 +267,33 @@ def test_one_teacher_follows_the_other_on_unlabelled_pixels(patches, tmp_path, m
     free = ((batch.classes == UNLABELLED) & batch.valid)[:, None]
     averaged = run._shares(run.average, replace(batch, patches=batch.clean))
     monkeypatch.setattr(loop, "_SURE", float(averaged.amax(1).median()))
-    assert torch.equal(run._taught(batch, 0).taught, run.linear(batch) * free)
+    assert torch.equal(run._taught(batch, 0).taught, run.linear(batch.clean).softmax(1) * free)
     taught = run._taught(batch, run.steps - 1).taught
     assert torch.equal(taught, (averaged > loop._SURE) * free.float())
     assert 0 < taught.sum() < free.sum()
+
+
+def test_the_linear_head_teaches_only_where_every_modality_is(patches, tmp_path):
+    run = run_of(make_model(), patches, settings(), tmp_path / "c")
+    batch = patches.batch(0, run.config)
+    batch.classes[:] = UNLABELLED
+    batch.clean[1][:, :, :3] = 0
+    taught = run._taught(batch, 0).taught.sum(1)
+    assert not taught[:, :3].any()
+    assert torch.allclose(taught[:, 3:], batch.valid[:, 3:].float())
+
+
+def test_the_linear_head_is_fitted_and_takes_part(patches, tmp_path):
+    model = make_model(linear=True)
+    run = run_of(model, patches, settings(), tmp_path / "c")
+    assert same(model.network.linear.state_dict(), run.linear.state_dict())
+    batch = patches.batch(0, run.config)
+    shares = run._shares(run.average, batch)
+    model.network.linear = None
+    alone = run._shares(run.average, batch)
+    product = alone * run.linear(batch.patches).softmax(1)
+    torch.testing.assert_close(shares, product / product.sum(1, keepdim=True))
+    assert not torch.allclose(shares, alone, atol=0.01)
 
 
 def test_without_self_training_nothing_is_taught(patches, tmp_path):

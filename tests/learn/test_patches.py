@@ -147,6 +147,19 @@ def test_training_pixels_come_with_their_features_from_all_scenes():
     assert set(map(tuple, drawn.tolist())) <= wanted
 
 
+def test_training_pixels_that_lack_a_modality_are_left_out():
+    train = random_labels((20, 20))
+    image = np.random.default_rng(0).normal(size=(1, 20, 20))
+    holes = np.broadcast_to(np.arange(20) < 8, (20, 20))
+    stack = stack_of(image, image, invalid={1: holes}, dropout=0.3)
+    patches = Patches([scene_of(stack, train, nothing(train.shape))], as_they_are(1, 1), 8)
+    pixels, classes = patches.training_pixels(10_000, np.random.default_rng(0))
+    whole = (train != UNLABELLED) & ~holes
+    assert 0 < whole.sum() < (train != UNLABELLED).sum()
+    assert np.array_equal(np.sort(classes), np.sort(train[whole]))
+    assert (pixels != 0).all()
+
+
 def equal(one, other):
     pairs = zip(one.patches, other.patches, strict=True)
     return (
