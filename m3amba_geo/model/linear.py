@@ -41,6 +41,6 @@ class LinearHead(nn.Module):
 
 
 def complete(patches: Sequence[Tensor]) -> Tensor:
-    """Returns `(B, P, P)` bool, where every modality is there: what is not is 0 in all its bands."""
+    """Returns `(B, P, P)` bool, where every modality is there; where one is not, all of it is 0."""
     there = torch.stack([(patch != 0).any(1) for patch in patches])  # (N, B, P, P)
     return there.all(0)
