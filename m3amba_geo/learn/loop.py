@@ -201,7 +201,9 @@ class _Run:
             taught = self.linear(batch.clean).softmax(1)
             free = free & complete(batch.clean)
         else:
-            shares = self._shares(self.average, replace(batch, patches=batch.clean))
+            # By itself: what it has from the linear head would confirm that head's errors.
+            with self.model.network.by_itself():
+                shares = self._shares(self.average, replace(batch, patches=batch.clean))
             taught = (shares > _SURE).float()  # one class at most
         return replace(batch, taught=taught * free[:, None])
 

@@ -4,7 +4,8 @@ Letters: B batch, N modalities, C_n bands of modality n, P patch side, E width, 
 F width of an image embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -118,6 +119,15 @@ class M3amba(nn.Module):
         if self.linear is not None and not self.training:
             fused = fused + self.linear(patches)
         return logits, fused
+
+    @contextmanager
+    def by_itself(self) -> Iterator[None]:
+        """Leaves the linear head out of the fused logits for a while."""
+        linear, self.linear = self.linear, None
+        try:
+            yield
+        finally:
+            self.linear = linear
 
     def take_part(self, batch: int, own: slice) -> None:
         """Draws what is random for a larger batch, of which this process has a part.

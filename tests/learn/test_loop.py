@@ -260,12 +260,13 @@ def test_a_checkpoint_that_lacks_weights_is_damaged(patches, tmp_path):
 
 
 def test_one_teacher_follows_the_other_on_unlabelled_pixels(patches, tmp_path, monkeypatch):
-    run = run_of(make_model(), patches, settings(epochs=60), tmp_path / "c")
+    run = run_of(make_model(linear=True), patches, settings(epochs=60), tmp_path / "c")
     run.fit(resume=False)
     batch = patches.batch(0, run.config)
     batch.classes[:, ::2] = UNLABELLED
     free = ((batch.classes == UNLABELLED) & batch.valid)[:, None]
-    averaged = run._shares(run.average, replace(batch, patches=batch.clean))
+    with run.model.network.by_itself():
+        averaged = run._shares(run.average, replace(batch, patches=batch.clean))
     monkeypatch.setattr(loop, "_SURE", float(averaged.amax(1).median()))
     assert torch.equal(run._taught(batch, 0).taught, run.linear(batch.clean).softmax(1) * free)
     taught = run._taught(batch, run.steps - 1).taught
@@ -289,8 +290,8 @@ def test_the_linear_head_is_fitted_and_takes_part(patches, tmp_path):
     assert same(model.network.linear.state_dict(), run.linear.state_dict())
     batch = patches.batch(0, run.config)
     shares = run._shares(run.average, batch)
-    model.network.linear = None
-    alone = run._shares(run.average, batch)
+    with model.network.by_itself():
+        alone = run._shares(run.average, batch)
     product = alone * run.linear(batch.patches).softmax(1)
     torch.testing.assert_close(shares, product / product.sum(1, keepdim=True))
     assert not torch.allclose(shares, alone, atol=0.01)
