@@ -239,7 +239,7 @@ class TrainConfig:
     out: Path = Path("model.m3amba")
     size: SizeChoice = "auto"
     patch: Annotated[int, Field(ge=8, le=128, multiple_of=4)] = 32
-    neighbourhoods: Annotated[tuple[Side, ...], Field(max_length=4)] = (5, 11)
+    neighbourhoods: Annotated[tuple[Side, ...], Field(max_length=4)] = (3, 7, 15)
     epochs: Count | None = None
     batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3

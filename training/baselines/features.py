@@ -23,7 +23,8 @@ Features = NDArray[np.float32]
 
 WINDOWS = (3, 5, 9)  # pixels
 RADII = (1, 2, 4, 8)  # pixels
-NEIGHBOURHOODS, FLOOR = (5, 11), 0.01  # pixels; share of the mean variance
+AVERAGED, FRACTIONED = (5, 11), (3, 7, 15)  # pixels
+FLOOR = 0.01  # of the mean variance
 SHARE, MOST = 0.99, 6  # of the variance, in so many components
 
 
@@ -73,7 +74,7 @@ def local_moments(bands: Features, side: int) -> tuple[Features, Features]:
 def means(scene: Scene) -> Features:
     """Returns decorrelated means of the bands, `(H, W, F)`: means brought to one variance."""
     parts = []
-    for side in NEIGHBOURHOODS:
+    for side in AVERAGED:
         mean, _ = local_moments(raw(scene), side)
         inside = mean[scene.valid].astype(np.float64)
         variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(inside.T)))
@@ -84,18 +85,18 @@ def means(scene: Scene) -> Features:
 
 @cache
 def fractions(scene: Scene) -> Features:
-    """Returns minimum noise fractions of the same means, `(H, W, F)`, as our network sees them.
+    """Returns minimum noise fractions of means, `(H, W, F)`, as our network sees them.
 
     Their size tells how much more they vary than noise does; it is 1 in the mean (Green et al.
     1988).
     """
     parts = []
-    for side in NEIGHBOURHOODS:
+    for side in FRACTIONED:
         mean, _ = local_moments(raw(scene), side)
         inside = mean[scene.valid].astype(np.float64)
-        noise = np.cov(contrasts(mean, scene.valid, side // 2 + 1).T)
+        noise = np.atleast_2d(np.cov(contrasts(mean, scene.valid, side // 2 + 1).T))
         noise += FLOOR * np.trace(noise) / len(noise) * np.eye(len(noise))
-        variances, axes = eigh(np.cov(inside.T), noise)
+        variances, axes = eigh(np.atleast_2d(np.cov(inside.T)), noise)
         parts.append((mean - inside.mean(axis=0)) @ axes[:, ::-1] / variances.mean() ** 0.5)
     return np.concatenate(parts, axis=2).astype(np.float32)
 
