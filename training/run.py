@@ -1,4 +1,4 @@
-"""Runs a recipe: `python -m training.run NAME [--methods A,B] [--seeds 0,1] [--anew] [--quick]`.
+"""Runs a recipe: `python -m training.run NAME [--methods A,B] [--seeds 0,1] [--few 5] [--anew]`.
 
 Trains and scores our network and the baselines on the same pixels and keeps every finished run in
 training/results/NAME.json at once. What is there already is not run again, so that a long recipe
@@ -35,26 +35,34 @@ COMMA = re.compile(r",(?![^\[]*\])")  # not within a list, as in m3amba+neighbou
 @click.argument("name")
 @click.option("--methods", help="Some of the recipe's methods, or others, parted by commas.")
 @click.option("--seeds", help="Some of the seeds, parted by commas; all by default.")
+@click.option("--few", help="Some labels a class of a learning curve, parted by commas.")
 @click.option("--anew", is_flag=True, help="Run them again, and replace what there is of them.")
 @click.option("--quick", is_flag=True, help="A few steps for each net, kept beside the models.")
-def main(name: str, methods: str | None, seeds: str | None, anew: bool, quick: bool) -> None:
+def main(
+    name: str, methods: str | None, seeds: str | None, few: str | None, anew: bool, quick: bool
+) -> None:
     """Runs the recipe NAME and prints its table."""
     command = " ".join(["python -m training.run", *sys.argv[1:]])
     try:
         recipe = read_recipe(name)
         chosen = tuple(COMMA.split(methods)) if methods else recipe.protocol.methods
-        numbers = [int(n) for n in seeds.split(",")] if seeds else range(recipe.protocol.seeds)
+        numbers = _numbers(seeds) or range(recipe.protocol.seeds)
+        curve = _numbers(few) or [*recipe.protocol.few, None]
         path = RUNS / "quick" / f"{name}.json" if quick else RESULTS / f"{name}.json"
         results = Results(path, recipe, {"command": command} | circumstances())
         with _shown() as emit:
             scene = read_scene(recipe.scene, emit)
             for case in cases(scene, recipe.protocol, numbers):
-                for method in chosen:
+                for method in chosen if case.few in curve else ():
                     if anew or not results.has(method, case):
                         _finish(results, recipe, method, scene, case, quick, emit)
     except M3ambaError as error:
         raise click.ClickException(f"{error} {error.hint}") from error
     Console().print(to_table(results))
+
+
+def _numbers(text: str | None) -> list[int]:
+    return [int(n) for n in text.split(",")] if text else []
 
 
 def _finish(

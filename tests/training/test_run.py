@@ -135,6 +135,15 @@ def test_a_setting_may_be_a_list(recipe, calls, monkeypatch):
     assert seen == ["m3amba+neighbourhoods=[5,11]+patch=16", "good"]
 
 
+def test_a_part_of_a_learning_curve(recipe, calls, monkeypatch, tmp_path):
+    curve = replace(recipe, protocol=replace(recipe.protocol, few=(2, 3)))
+    monkeypatch.setattr(run, "read_recipe", lambda name: curve)
+    start("--few", "3", "--methods", "good")
+    assert [(row["few"], row["seed"]) for row in kept(tmp_path)["rows"]] == [(3, 0), (3, 1)]
+    start("--methods", "good")
+    assert len(kept(tmp_path)["rows"]) == 4
+
+
 def test_one_modality_alone(scene, case):
     budget = methods.Budget(TrainConfig(), None, True, ignore)
     found = methods.run("forest@height", scene, case, budget)
