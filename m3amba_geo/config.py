@@ -58,7 +58,7 @@ class NetworkConfig:
         patch: Side `P` of the square patches in pixels.
         embedding: Width `F` of the image embeddings; 0 builds no adapters (`--guide none`).
         drop_path: Rate of stochastic depth in the last step; linear from 0 over the depth.
-        linear: Whether a softmax regression of single pixels takes part in the fused logits.
+        linear_head: Whether a softmax regression of single pixels takes part in the fused logits.
     """
 
     bands: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -70,7 +70,7 @@ class NetworkConfig:
     patch: Annotated[int, Field(ge=4, le=256)] = 32
     embedding: Annotated[int, Field(ge=0, le=8192)] = 512
     drop_path: Share = 0.1
-    linear: bool = False
+    linear_head: bool = False
 
     def __post_init__(self) -> None:
         width, depth = WIDTH_AND_DEPTH[self.size]

@@ -95,7 +95,7 @@ NETWORK_OPTIONS = together(
 
 
 class Sides(click.ParamType):  # type: ignore[type-arg]
-    """`5,11` or `none`, as a list of numbers."""
+    """`3,7,15` or `none`, as a list of numbers."""
 
     name = "sides"
 
@@ -110,7 +110,7 @@ class Sides(click.ParamType):  # type: ignore[type-arg]
         try:
             return [] if value == "none" else [int(side) for side in str(value).split(",")]
         except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 5,11.", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers such as 3,7,15.", param, ctx)
 
 
 LEARNING_OPTIONS = together(
@@ -139,7 +139,7 @@ LEARNING_OPTIONS = together(
         "--neighbourhoods",
         key="train.neighbourhoods",
         type=Sides(),
-        usual="5,11",
+        usual="3,7,15",
         help="Sides in pixels of the neighbourhoods that bands are averaged over; none shows the "
         "network bands as they are.",
     ),

@@ -79,7 +79,7 @@ def network_config(
         size=size,
         patch=config.patch,
         embedding=0 if encoder is None else encoder.identity.width,
-        linear=config.linear_head,
+        linear_head=config.linear_head,
     )
 
 
@@ -102,7 +102,7 @@ def make_model(
         weights |= {f"guide.{k}": v for k, v in start.guide_weights.items()}
         same_classes = [e.original for e in start.manifest.legend] == [e.original for e in legend]
         if not same_classes:
-            heads = ("network.heads.", "network.fused_head.", "network.linear.")
+            heads = ("network.heads.", "network.fused_head.", "network.linear_head.")
             weights = {k: v for k, v in weights.items() if not k.startswith(heads)}
             emit(Note("The classes differ from those of the first model: its heads start anew."))
         missing = model.load_state_dict(weights, strict=False)

@@ -133,8 +133,8 @@ class _Run:
         ).to(device)
         linear = fit_linear(patches, len(pixels), config.seed)
         self.linear = None if linear is None else linear.to(device)
-        if linear is not None and model.network.linear is not None:
-            model.network.linear.load_state_dict(linear.state_dict())
+        if linear is not None and model.network.linear_head is not None:
+            model.network.linear_head.load_state_dict(linear.state_dict())
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)
         self.windows = patches.validation_windows(rng, _VALIDATION_WINDOWS)

@@ -85,7 +85,7 @@ class M3amba(nn.Module):
         self.fusion = nn.ModuleList(FuseBlock(width, config.states, rate) for rate in rates)
         self.heads = nn.ModuleList(Head(width, config.classes) for _ in bands)
         self.fused_head = Head(width, config.classes)
-        self.linear = LinearHead(sum(bands), config.classes) if config.linear else None
+        self.linear_head = LinearHead(sum(bands), config.classes) if config.linear_head else None
         self.apply(_initialise)
 
     def forward(
@@ -116,18 +116,18 @@ class M3amba(nn.Module):
             z = self._through(fuse, torch.stack(streams).sum(0))  # (B, P, P, E)
         logits = [head(s) for head, s in zip(self.heads, streams, strict=True)]
         fused = self.fused_head(z)
-        if self.linear is not None and not self.training:
-            fused = fused + self.linear(patches)
+        if self.linear_head is not None and not self.training:
+            fused = fused + self.linear_head(patches)
         return logits, fused
 
     @contextmanager
     def by_itself(self) -> Iterator[None]:
         """Leaves the linear head out of the fused logits for a while."""
-        linear, self.linear = self.linear, None
+        head, self.linear_head = self.linear_head, None
         try:
             yield
         finally:
-            self.linear = linear
+            self.linear_head = head
 
     def take_part(self, batch: int, own: slice) -> None:
         """Draws what is random for a larger batch, of which this process has a part.

@@ -57,7 +57,7 @@ def test_the_manifest_says_how_the_model_was_made(trained):
     assert [(m.name, len(m.bands)) for m in manifest.modalities] == [("optical", 4), ("height", 1)]
     assert [entry.name for entry in manifest.legend] == list(NAMES)
     assert manifest.neighbourhoods == (3, 7, 15)
-    assert manifest.network.bands == (2 * 4, 2 * 1)
+    assert manifest.network.bands == (3 * 4, 3 * 1)
     assert (manifest.network.classes, manifest.network.patch) == (3, 16)
     assert manifest.guide is None
     assert manifest.resolution == (30.0, 30.0)

@@ -260,7 +260,7 @@ def test_a_checkpoint_that_lacks_weights_is_damaged(patches, tmp_path):
 
 
 def test_one_teacher_follows_the_other_on_unlabelled_pixels(patches, tmp_path, monkeypatch):
-    run = run_of(make_model(linear=True), patches, settings(epochs=60), tmp_path / "c")
+    run = run_of(make_model(linear_head=True), patches, settings(epochs=60), tmp_path / "c")
     run.fit(resume=False)
     batch = patches.batch(0, run.config)
     batch.classes[:, ::2] = UNLABELLED
@@ -285,9 +285,9 @@ def test_the_linear_head_teaches_only_where_every_modality_is(patches, tmp_path)
 
 
 def test_the_linear_head_is_fitted_and_takes_part(patches, tmp_path):
-    model = make_model(linear=True)
+    model = make_model(linear_head=True)
     run = run_of(model, patches, settings(), tmp_path / "c")
-    assert same(model.network.linear.state_dict(), run.linear.state_dict())
+    assert same(model.network.linear_head.state_dict(), run.linear.state_dict())
     batch = patches.batch(0, run.config)
     shares = run._shares(run.average, batch)
     with model.network.by_itself():

@@ -46,27 +46,27 @@ def test_any_number_of_modalities(modalities, guided):
 
 
 def test_the_linear_head_adds_its_logits_where_all_modalities_are_but_in_training():
-    network, plain = small(linear=True), small()
+    network, plain = small(linear_head=True), small()
     assert network.state_dict().keys() - plain.state_dict().keys() == {
-        "linear.weight",
-        "linear.bias",
+        "linear_head.weight",
+        "linear_head.bias",
     }
     network.load_state_dict(network.state_dict() | plain.state_dict())
-    network.linear.weight.normal_()
-    network.linear.bias[0] = -torch.inf
+    network.linear_head.weight.normal_()
+    network.linear_head.bias[0] = -torch.inf
     patches, embeddings = inputs()
     patches[0][:, :, :2] = patches[1][:, :, 3] = 0
     with torch.no_grad():
         added = network.eval()(patches, embeddings)[1] - plain.eval()(patches, embeddings)[1]
         features = torch.cat(patches, 1)
-    wanted = torch.einsum("qc,bchw->bqhw", network.linear.weight, features)
-    wanted += network.linear.bias[:, None, None]
+    wanted = torch.einsum("qc,bchw->bqhw", network.linear_head.weight, features)
+    wanted += network.linear_head.bias[:, None, None]
     wanted[:, :, :2] = wanted[:, :, 3] = 0
     torch.testing.assert_close(added, wanted)
     torch.testing.assert_close(
         network.train()(patches, embeddings)[1], plain.train()(patches, embeddings)[1]
     )
-    assert not any("linear." in n and "adapters" not in n for n, _ in network.named_parameters())
+    assert not any("linear_head" in n for n, _ in network.named_parameters())
 
 
 @pytest.mark.parametrize("patch", [4, 12, 32])

@@ -96,7 +96,7 @@ def test_fractions_put_what_tells_fields_apart_first_and_keep_its_size(scene):
     fields = np.kron(np.random.default_rng(1).choice([-1.0, 1.0], (3, 4)), np.ones((24, 24)))
     pattern, fields = (x / x.std() for x in (pattern, fields))
     bands = np.stack([pattern + 0.4 * fields, pattern - 0.4 * fields]).astype(np.float32)
-    found = fractions(replace(scene, pixels=(bands,))).reshape(-1, 2, 2)
+    found = fractions(replace(scene, pixels=(bands,))).reshape(-1, 3, 2)
     for first, second in found.transpose(1, 2, 0):
         assert first.var() + second.var() == pytest.approx(2, rel=1e-3)
         assert first.var() > 3 * second.var()
