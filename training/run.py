@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from m3amba_geo.errors import M3ambaError
+from m3amba_geo.errors import M3ambaError, UsageError
 from m3amba_geo.events import Event, Listener, Warned
 from m3amba_geo.events import Progress as ProgressEvent
 from training.bench.record import RESULTS, circumstances
@@ -48,6 +48,10 @@ def main(
         chosen = tuple(COMMA.split(methods)) if methods else recipe.protocol.methods
         numbers = _numbers(seeds) or range(recipe.protocol.seeds)
         curve = _numbers(few) or [*recipe.protocol.few, None]
+        if unknown := set(curve) - {*recipe.protocol.few, None}:
+            raise UsageError(
+                f"{name} has no such labels a class: {unknown}.", f"It has {recipe.protocol.few}."
+            )
         path = RUNS / "quick" / f"{name}.json" if quick else RESULTS / f"{name}.json"
         results = Results(path, recipe, {"command": command} | circumstances())
         with _shown() as emit:

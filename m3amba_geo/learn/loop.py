@@ -201,7 +201,7 @@ class _Run:
             taught = self.linear(batch.clean).softmax(1)
             free = free & complete(batch.clean)
         else:
-            # By itself: what it has from the linear head would confirm that head's errors.
+            # By itself: whatever the linear head has wrong, it would be taught again.
             with self.model.network.by_itself():
                 shares = self._shares(self.average, replace(batch, patches=batch.clean))
             taught = (shares > _SURE).float()  # one class at most

@@ -142,6 +142,9 @@ def test_a_part_of_a_learning_curve(recipe, calls, monkeypatch, tmp_path):
     assert [(row["few"], row["seed"]) for row in kept(tmp_path)["rows"]] == [(3, 0), (3, 1)]
     start("--methods", "good")
     assert len(kept(tmp_path)["rows"]) == 4
+    refused = start("--few", "7")
+    assert refused.exit_code == 1
+    assert "{7}" in refused.output
 
 
 def test_one_modality_alone(scene, case):
