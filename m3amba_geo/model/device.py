@@ -29,7 +29,7 @@ def choose_device(name: Device, emit: Listener) -> torch.device:
             f"The device '{name}' is not available here.",
             "Run `m3amba-geo doctor` to see why, or use --device auto.",
         )
-    if name != "cpu":
+    if name == "mps":
         emit(Warned("device-untried", f"This version has not been tried on the device '{name}'."))
     emit(Note(f"Device: {name}, {torch.get_num_threads()} CPU threads."))
     return torch.device(name)

@@ -73,6 +73,15 @@ def test_logits_and_gradients_are_those_of_the_authors(weights, golden, backend)
         assert distance(ours[name], expected) < 1e-4, name
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_the_logits_of_the_authors(weights, golden):
+    assert scan.choose("triton", torch.device("cuda")) == "triton"
+    network = load_published(weights).eval().cuda()
+    _, logits = run(network, {name: tensor.cuda() for name, tensor in golden.items()})
+    for name in HEADS:
+        assert distance(logits[name].detach().cpu(), golden[name]) < 1e-4, name
+
+
 def gradients(network):
     """Gradients of our parameters, found by hand, under the authors' names."""
     crossed, late = network.streams[0][0].scan, network.streams[1][1].scan

@@ -2,7 +2,8 @@
 
 Every training pixel trains; no validation pixels are held back. The budget is `STEPS` steps of
 AdamW with warm-up and a cosine to 0, the same for all scenes, and the averaged weights of the last
-step are the ones scored. So no label outside the training pixels has any influence.
+step are the ones scored. So no label outside the training pixels has any influence. It trains on a
+GPU where there is one, in float32 like on a CPU.
 
 Letters: B batch, C bands, P patch side, Q classes.
 """
@@ -41,7 +42,7 @@ def net(
         known = np.unique(case.codes[case.train])
         torch.manual_seed(case.seed)
         bands = scaled(scene, case)
-        model = build(bands.shape[0], len(known))
+        model = build(bands.shape[0], len(known)).to(_device())
         steps = QUICK_STEPS if quick else STEPS
 
         def mapped(averaged: nn.Module) -> Codes:
@@ -92,9 +93,10 @@ def train(
     )
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     rng = np.random.default_rng([seed, 1])
+    device = next(model.parameters()).device
     model.train()
     for step in range(steps):
-        patches, truth = batch(bands, classes, rng)
+        patches, truth = (part.to(device) for part in batch(bands, classes, rng))
         loss = functional.cross_entropy(model(patches), truth, ignore_index=UNLABELLED)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -140,8 +142,13 @@ def disturb(patch: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
 def predict(model: nn.Module, bands: NDArray[np.float32]) -> NDArray[np.int64]:
     """Returns the class index of every pixel, `(H, W)`, from one pass over the whole scene."""
     model.eval()
-    found: NDArray[np.int64] = model(torch.from_numpy(bands)[None])[0].argmax(0).numpy()
+    scene = torch.from_numpy(bands)[None].to(next(model.parameters()).device)
+    found: NDArray[np.int64] = model(scene)[0].argmax(0).cpu().numpy()
     return found
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _classes(case: Case, known: NDArray[np.uint16]) -> NDArray[np.int64]:
