@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from m3amba_geo.errors import NotAModelError, ScanUnavailableError
+from m3amba_geo.events import ignore
 from m3amba_geo.model import scan
+from m3amba_geo.model.device import choose_device
 from m3amba_geo.model.published import load_published
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -75,7 +77,8 @@ def test_logits_and_gradients_are_those_of_the_authors(weights, golden, backend)
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_logits_of_the_authors(weights, golden):
-    assert scan.choose("triton", torch.device("cuda")) == "triton"
+    device = choose_device("cuda", ignore)
+    assert scan.choose("triton", device) == "triton"
     network = load_published(weights).eval().cuda()
     _, logits = run(network, {name: tensor.cuda() for name, tensor in golden.items()})
     for name in HEADS:

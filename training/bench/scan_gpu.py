@@ -3,9 +3,8 @@
 Each backend is timed with all that it needs around its kernel: mamba-ssm with the four copies and
 the merge. Beside the times stand two floors of the card, measured in the same run: the exponentials
 of the states, one a state update forward and one more backward to work them out again, and the
-bytes that must be read or written once whatever the arrangement.
-
-NOT YET MEASURED: written on a machine without a GPU.
+bytes that must be read or written once whatever the arrangement. The file is written anew after
+every size, so that nothing is lost where the time ends first.
 """
 
 import math
@@ -176,6 +175,7 @@ def main() -> None:
                     f"{size:20} {dtype:5} {name:10} {times[0]:9.3f} {times[1]:9.3f} {times[2]:8.0f}"
                 )
             figures["speed"][f"{size}, {dtype}"] = {"shape": shape, **rows}
+            record.write("scan_gpu", figures)
     for name, reason in usable.items():
         if reason:
             print(f"{name}: not usable: {reason}")
