@@ -210,7 +210,8 @@ class TrainConfig:
         unsupervised: Lambda 2, weight of the cosine term, unlabelled pixels included.
         self_training: Weight of the cross-entropy with what a teacher makes of the unlabelled
             pixels of patches: at first a softmax regression of single pixels, later the averaged
-            weights, where they are sure; 0 trains on labels alone.
+            weights, where they are sure, or the regression still, where it misses over a tenth of
+            its own training pixels: labels are then in doubt; 0 trains on labels alone.
         linear_head: Whether this softmax regression takes part in the map, too.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From

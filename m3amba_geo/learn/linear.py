@@ -7,6 +7,7 @@ the network knows better, and the map is the product of both.
 """
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,19 @@ _STRENGTH = 0.3  # sklearn's C; features are of variance 1 in the mean
 _ITERATIONS = 300
 
 
-def fit_linear(patches: Patches, classes: int, seed: int) -> LinearHead | None:
+class LinearFit(NamedTuple):
+    """A softmax regression, and how well it fits.
+
+    Attributes:
+        head: The regression.
+        missed: Share of the pixels that fitted it which it takes for another class.
+    """
+
+    head: LinearHead
+    missed: float
+
+
+def fit_linear(patches: Patches, classes: int, seed: int) -> LinearFit | None:
     """Returns a softmax regression; None where no training pixel has all modalities.
 
     Args:
@@ -43,7 +56,8 @@ def fit_linear(patches: Patches, classes: int, seed: int) -> LinearHead | None:
     head = LinearHead(features.shape[1], classes)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
-    return head
+    found = (features @ weight.T + bias).argmax(1)
+    return LinearFit(head, float((found != codes).mean()))
 
 
 def _fit(

@@ -27,13 +27,16 @@ from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.confidence import fit_temperature
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
-from m3amba_geo.model.linear import complete
+from m3amba_geo.model.linear import LinearHead, complete
 
 _FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
+_DOUBT = (
+    0.1  # share of training pixels: where the linear teacher misses more, it teaches to the end
+)
 _SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
@@ -131,13 +134,31 @@ class _Run:
             config.unsupervised,
             config.self_training,
         ).to(device)
-        linear = fit_linear(patches, len(pixels), config.seed)
-        self.linear = None if linear is None else linear.to(device)
-        if linear is not None and model.network.linear_head is not None:
-            model.network.linear_head.load_state_dict(linear.state_dict())
+        self.linear, self.handover = self._linear(len(pixels))
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)
         self.windows = patches.validation_windows(rng, _VALIDATION_WINDOWS)
+
+    def _linear(self, classes: int) -> tuple[LinearHead | None, float]:
+        """Fits the linear teacher; with it goes the step from which averaged weights teach.
+
+        Labels that not even the regression fitted to them can follow are in doubt. A network learns
+        them by heart, and then teaches what it has learnt.
+        """
+        fitted = fit_linear(self.patches, classes, self.config.seed)
+        if fitted is None:
+            return None, 0
+        if (head := self.model.network.linear_head) is not None:
+            head.load_state_dict(fitted.head.state_dict())
+        doubt = fitted.missed > _DOUBT
+        if doubt and self.config.self_training > 0:
+            self.emit(
+                Note(
+                    f"Labels are in doubt: a regression on the features of single pixels misses "
+                    f"{fitted.missed:.0%} of those that it was fitted to. It teaches to the end."
+                )
+            )
+        return fitted.head.to(self.device), self.steps if doubt else _TEACHES * self.steps
 
     def fit(self, resume: bool) -> Fitted:
         if resume:
@@ -191,13 +212,14 @@ class _Run:
         """Returns the batch with what a teacher makes of its unlabelled pixels.
 
         At first that is the linear one, with all its doubts. Then it is the averaged weights where
-        they are sure (mean teacher: Tarvainen and Valpola 2017; the threshold: Sohn et al. 2020).
-        Both see the patches undisturbed.
+        they are sure (mean teacher: Tarvainen and Valpola 2017; the threshold: Sohn et al. 2020),
+        unless labels are in doubt. Both see the patches undisturbed.
         """
         if self.config.self_training == 0:
             return batch
         free = batch.valid & (batch.classes == UNLABELLED)
-        if step < _TEACHES * self.steps and self.linear is not None:
+        if step < self.handover:
+            assert self.linear is not None
             taught = self.linear(batch.clean).softmax(1)
             free = free & complete(batch.clean)
         else:

@@ -25,6 +25,10 @@ def fitted(features, codes, classes):
     return fit_linear(SimpleNamespace(training_pixels=drawn), classes, seed=0)
 
 
+def head_of(features, codes, classes):
+    return fitted(features, codes, classes).head
+
+
 def as_patches(features):
     """Pixels as one patch of two modalities."""
     image = torch.from_numpy(features.T.reshape(1, features.shape[1], 15, -1))
@@ -34,7 +38,7 @@ def as_patches(features):
 @pytest.mark.parametrize("present", [(0, 1, 2), (0, 1), (1, 3), (0, 2, 3)])
 def test_its_probabilities_are_those_of_a_softmax_regression(present):
     features, codes = pixels(present)
-    logits = fitted(features, codes, 4)(as_patches(features))
+    logits = head_of(features, codes, 4)(as_patches(features))
     wanted = np.zeros((len(codes), 4))
     wanted[:, present] = LogisticRegression(C=0.3).fit(features, codes).predict_proba(features)
     np.testing.assert_allclose(logits.softmax(1)[0].reshape(4, -1).T, wanted, atol=1e-5)
@@ -42,10 +46,17 @@ def test_its_probabilities_are_those_of_a_softmax_regression(present):
 
 def test_of_one_class_it_is_sure():
     features, codes = pixels((1,))
-    logits = fitted(features, codes, 3)(as_patches(features))
+    logits = head_of(features, codes, 3)(as_patches(features))
     assert (logits.softmax(1)[:, 1] == 1).all()
 
 
 def test_without_a_pixel_that_has_all_modalities_there_is_none():
     features, codes = pixels((0, 1))
     assert fitted(features[:0], codes[:0], 2) is None
+
+
+def test_it_says_how_many_of_its_labels_it_misses():
+    features, codes = pixels((0, 1, 2))
+    predicted = LogisticRegression(C=0.3).fit(features, codes).predict(features)
+    assert fitted(features, codes, 3).missed == (predicted != codes).mean() > 0
+    assert fitted(features, np.zeros_like(codes), 3).missed == 0

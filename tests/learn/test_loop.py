@@ -66,8 +66,8 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def run_of(model, patches, config, checkpoint):
-    return loop._Run(model, patches, config, CPU, ignore, "run", checkpoint, None, ALONE)
+def run_of(model, patches, config, checkpoint, emit=ignore):
+    return loop._Run(model, patches, config, CPU, emit, "run", checkpoint, None, ALONE)
 
 
 def test_it_learns_what_can_be_learnt(patches, tmp_path):
@@ -272,6 +272,19 @@ def test_one_teacher_follows_the_other_on_unlabelled_pixels(patches, tmp_path, m
     taught = run._taught(batch, run.steps - 1).taught
     assert torch.equal(taught, (averaged > loop._SURE) * free.float())
     assert 0 < taught.sum() < free.sum()
+
+
+@pytest.mark.parametrize("missed", [0.09, 0.11])
+def test_where_labels_are_in_doubt_the_first_teacher_stays(patches, tmp_path, monkeypatch, missed):
+    fitted = loop.fit_linear(patches, 2, 1)._replace(missed=missed)
+    monkeypatch.setattr(loop, "fit_linear", lambda *_: fitted)
+    said = []
+    run = run_of(make_model(), patches, settings(), tmp_path / "c", said.append)
+    batch = patches.batch(0, run.config)
+    batch.classes[:] = UNLABELLED
+    told = run.linear(batch.clean).softmax(1) * batch.valid[:, None]
+    stays = torch.equal(run._taught(batch, run.steps - 1).taught, told)
+    assert stays == any("in doubt" in event.message for event in said) == (missed > 0.1)
 
 
 def test_the_linear_head_teaches_only_where_every_modality_is(patches, tmp_path):
