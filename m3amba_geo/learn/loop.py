@@ -34,9 +34,7 @@ _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
-_DOUBT = (
-    0.1  # share of training pixels: where the linear teacher misses more, it teaches to the end
-)
+_DOUBT = 0.1  # share of training pixels; a linear teacher that misses more teaches to the end
 _SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
