@@ -6,6 +6,8 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 # PyQGIS lives in the system's Python, next to QGIS; the project in its own environment.
 QGIS_PYTHON ?= /usr/bin/python3
 # The project's pytest settings and fixtures are for the environment's pytest, not the system's.
+# An activated environment is left: QGIS would take the first Python on the path for its own.
+OUTSIDE := env -u VIRTUAL_ENV PATH="$${PATH\#$${VIRTUAL_ENV:+$$VIRTUAL_ENV/bin:}}"
 QGIS_PYTEST := $(QGIS_PYTHON) -m pytest -c /dev/null --rootdir=. --confcutdir=tests/qgis -p no:cacheprovider
 
 .DEFAULT_GOAL := help
@@ -28,7 +30,7 @@ demo: setup ## Train on a small Landsat scene, map it, and assess the map
 test: setup ## Run the tests; those of the plugin inside QGIS where PyQGIS is installed
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not qgis"
 	@if $(QGIS_PYTHON) -c "import qgis.core" 2>/dev/null; then \
-		QT_QPA_PLATFORM=offscreen M3AMBA_PYTHON=$(CURDIR)/$(BIN)/python $(QGIS_PYTEST) -m qgis tests/qgis; \
+		$(OUTSIDE) QT_QPA_PLATFORM=offscreen M3AMBA_PYTHON=$(CURDIR)/$(BIN)/python $(QGIS_PYTEST) -m qgis tests/qgis; \
 	elif [ "$$M3AMBA_REQUIRE_QGIS" = 1 ]; then \
 		echo "M3AMBA_REQUIRE_QGIS=1, but $(QGIS_PYTHON) has no PyQGIS." >&2; exit 1; \
 	else \

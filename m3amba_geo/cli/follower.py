@@ -2,9 +2,12 @@
 
 import os
 import signal
+import threading
 
 from m3amba_geo.cli.jsonlines import JsonLines
-from m3amba_geo.events import Event
+from m3amba_geo.events import Event, Failed
+
+PATIENCE = 10.0  # seconds that the first process has to say what is wrong, while we could end
 
 
 def is_one_of_several() -> bool:
@@ -31,4 +34,8 @@ class Follower(JsonLines):
     """
 
     def emit(self, event: Event) -> None:
-        """Does nothing."""
+        """Lets the first process speak of a failure: at our end `torchrun` would stop it."""
+        if isinstance(event, Failed) and not self._cancellation.asked:
+            stopped = threading.Event()
+            signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+            stopped.wait(PATIENCE)

@@ -107,9 +107,9 @@ def run(
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
     outputs = [config.out, checkpoint]
     weights = [] if config.guide.weights is None else [config.guide.weights]
-    check_apart(outputs, [*weights, *(file for scene in scenes for file in scene.inputs)])
-    memory = working_memory(config.memory) * 2**20
-    with join() as world, ExitStack() as handles:
+    with join() as world, ExitStack() as handles:  # whatever fails from here on ends all alike
+        check_apart(outputs, [*weights, *(file for scene in scenes for file in scene.inputs)])
+        memory = working_memory(config.memory) * 2**20
         _check_shares(config, world, emit)
         handles.enter_context(Env(GDAL_CACHEMAX=memory // _GDAL))
         if world.leads:

@@ -76,3 +76,8 @@ def test_all_processes_end_with_the_same_error(place, tmp_path, options, code, e
     assert re.findall(r"exitcode +: (\S+)", complaints) == [str(exit_status)] * 2
     assert place.optical.exists()
     assert not list(tmp_path.glob("*m3amba*"))
+
+
+def test_a_mistake_in_the_settings_is_told_by_the_first_process(place, tmp_path):
+    _, events, _ = torchrun(tmp_path, "--neighbourhoods", "4")
+    assert [e["code"] for e in events if e["event"] == "failed"] == ["usage"]
