@@ -129,7 +129,8 @@ def ours(scene: Scene, case: Case, settings: TrainConfig) -> tuple[M3amba, Cours
             raw, area = sum(len(m.bands) for m in stack.modalities), stack.grid.shape
             size = choose_size(len(train.pixels), raw, area[0] * area[1], on_cpu=True)
         torch.manual_seed(settings.seed)
-        network = build(NetworkConfig(bands, len(known), size=size, embedding=0))
+        head = settings.linear_head
+        network = build(NetworkConfig(bands, len(known), size=size, embedding=0, linear_head=head))
         fit(
             GuidedM3amba(network, None), patches, settings, torch.device("cpu"), hear,
             run="", checkpoint=Path(folder) / "checkpoint", resume=False,

@@ -55,9 +55,8 @@ EXPONENT = (0.95, 1.05)  # of time by pixels
 def make_model(path: Path, network: str) -> None:
     """Writes a model of fresh weights."""
     torch.manual_seed(0)
-    config = NetworkConfig(
-        (len(NEIGHBOURHOODS) * BANDS,), CLASSES, embedding=0, **NETWORKS[network]
-    )
+    features = (len(NEIGHBOURHOODS) * BANDS,)
+    config = NetworkConfig(features, CLASSES, embedding=0, linear_head=True, **NETWORKS[network])
     manifest = Manifest(
         network=config,
         modalities=(TrainedModality("bands", (Band(""),) * BANDS),),

@@ -118,7 +118,7 @@ def raster(path: Path, bands: int, side: int) -> Path:
 def _model(path: Path, size: Size) -> Path:
     torch.manual_seed(0)
     features = tuple(len(NEIGHBOURHOODS) * bands for bands in BANDS.values())
-    network = NetworkConfig(features, CLASSES, size=size, embedding=0)
+    network = NetworkConfig(features, CLASSES, size=size, embedding=0, linear_head=True)
     manifest = Manifest(
         network=network,
         modalities=tuple(TrainedModality(m, (Band(""),) * n) for m, n in BANDS.items()),
