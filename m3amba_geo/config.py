@@ -213,6 +213,9 @@ class TrainConfig:
             weights, where they are sure, or the regression still, where it misses over a tenth of
             its own training pixels: labels are then in doubt; 0 trains on labels alone.
         linear_head: Whether this softmax regression takes part in the map, too.
+        borders: Chance that a patch is made of two, with a border between them: areas are drawn
+            inside of fields, and most of a map is near a border. The regression learns from
+            pixels near borders, too, unless this is 0.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From
             0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two
@@ -249,6 +252,7 @@ class TrainConfig:
     unsupervised: Annotated[float, Field(ge=0)] = 0.1
     self_training: Annotated[float, Field(ge=0)] = 0.5
     linear_head: bool = True
+    borders: Share = 0.5
     band_dropout: Share = 0.05
     modality_dropout: Share = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.1

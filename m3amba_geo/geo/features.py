@@ -81,6 +81,12 @@ class Features:
         return len(self.statistics.mean) * max(1, len(self.neighbourhoods))
 
     @property
+    def sides(self) -> NDArray[np.int64]:
+        """Side in pixels `(C',)` of the neighbourhood that each feature is of, 1 for a pixel."""
+        sides = [n.side for n in self.neighbourhoods] or [1]
+        return np.repeat(sides, len(self.statistics.mean))
+
+    @property
     def reach(self) -> int:
         """How far beyond a pixel its features look, in pixels."""
         return max((n.side // 2 for n in self.neighbourhoods), default=0)

@@ -3,7 +3,8 @@
 Where labels are few, a softmax regression on the features of a pixel is hard to beat, and its
 probabilities can be relied on; a network of many more parameters has learnt the labels by heart
 long before. So what the regression makes of pixels without a label trains the network, too, until
-the network knows better, and the map is the product of both.
+the network knows better, and the map is the product of both. It learns from the training pixels as
+they would be near borders: inside of what was drawn the largest neighbourhood tells most.
 """
 
 import warnings
@@ -16,10 +17,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from m3amba_geo.geo.raster import Pixels
+from m3amba_geo.learn.borders import near_borders
 from m3amba_geo.learn.patches import Patches
 from m3amba_geo.model.linear import LinearHead
 
 _MOST = 10_000  # training pixels: a second or two of work
+_COPIES = 5  # of each, near as many borders; fewer where they would be more than these
 _STRENGTH = 0.3  # sklearn's C; features are of variance 1 in the mean
 _ITERATIONS = 300
 
@@ -36,15 +39,17 @@ class LinearFit(NamedTuple):
     missed: float
 
 
-def fit_linear(patches: Patches, classes: int, seed: int) -> LinearFit | None:
+def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> LinearFit | None:
     """Returns a softmax regression; None where no training pixel has all modalities.
 
     Args:
         patches: Their training pixels fit it, at most 10,000 of them, drawn at random.
         classes: Q, how many there are.
         seed: Of the draw.
+        borders: Whether it sees them near borders, each up to five times near others.
     """
-    features, codes = patches.training_pixels(_MOST, np.random.default_rng([seed, 4]))
+    rng = np.random.default_rng([seed, 4])
+    features, codes = patches.training_pixels(_MOST, rng)
     if not len(codes):
         return None
     present, numbers = np.unique(codes, return_inverse=True)
@@ -52,7 +57,13 @@ def fit_linear(patches: Patches, classes: int, seed: int) -> LinearFit | None:
     bias = np.full(classes, -np.inf)  # a class without a training pixel is never given
     bias[present] = 0
     if len(present) > 1:
-        weight[present], bias[present] = _fit(features, numbers)
+        seen = [features]
+        if borders:
+            copies = max(1, min(_COPIES, _MOST // len(codes)))
+            seen = [near_borders(features, patches.sides, rng) for _ in range(copies)]
+        weight[present], bias[present] = _fit(
+            np.concatenate(seen), np.tile(numbers, len(seen)), _STRENGTH / len(seen)
+        )
     head = LinearHead(features.shape[1], classes)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
@@ -61,10 +72,10 @@ def fit_linear(patches: Patches, classes: int, seed: int) -> LinearFit | None:
 
 
 def _fit(
-    features: Pixels, classes: NDArray[np.int64]
+    features: Pixels, classes: NDArray[np.int64], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns weights `(Q, C)` and biases `(Q,)` of a softmax regression; two classes count."""
-    machine = LogisticRegression(C=_STRENGTH, max_iter=_ITERATIONS)
+    machine = LogisticRegression(C=strength, max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near enough
         machine.fit(features, classes)

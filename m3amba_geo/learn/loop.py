@@ -143,7 +143,8 @@ class _Run:
         Labels that not even the regression fitted to them can follow are in doubt. A network learns
         them by heart, and then teaches what it has learnt.
         """
-        fitted = fit_linear(self.patches, classes, self.config.seed)
+        config = self.config
+        fitted = fit_linear(self.patches, classes, config.seed, borders=config.borders > 0)
         if fitted is None:
             return None, 0
         if (head := self.model.network.linear_head) is not None:

@@ -4,7 +4,7 @@ Letters: P patch side, C_n bands of modality n.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from m3amba_geo.geo.features import Features, read_features
 from m3amba_geo.geo.marks import Marks, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import starts
+from m3amba_geo.learn.borders import border, joined
 
 CELL = 8  # pixels; as the published training stride
 UNLABELLED = -1
@@ -159,6 +160,11 @@ class Patches:
             for left in lefts
         }
 
+    @property
+    def sides(self) -> NDArray[np.int64]:
+        """Side in pixels `(C,)` of the neighbourhood that each feature is of, 1 for a pixel."""
+        return np.concatenate([f.sides for f in self._features])
+
     def training_pixels(
         self, most: int, rng: np.random.Generator
     ) -> tuple[Pixels, NDArray[np.int32]]:
@@ -225,20 +231,38 @@ class Patches:
         epoch, place = divmod(number, len(self.cells))
         order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self.cells))
         rng = np.random.default_rng([config.seed, 2, number])
-        window = self._random_window(self.cells[order[place]], rng)
-        cut = self._cut(window, self.scenes[window.scene].train)
-        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        clean = [_turned(p, turns, mirrored) for p in cut.pixels]
-        valid = [_turned(v, turns, mirrored) for v in cut.valid]
-        classes, counts = (
-            _turned(cut.classes, turns, mirrored),
-            _turned(cut.counts, turns, mirrored),
-        )
-        pixels = [disturb(p, rng, config) for p in clean]
-        valid = silence(valid, rng, config.modality_dropout)
+        patch = self._seen(self.cells[order[place]], rng)
+        # What is made of two can't be counted beforehand, as fixed embeddings want it.
+        if self.step == 1 and rng.random() < config.borders:
+            other = self._seen(self.cells[rng.integers(len(self.cells))], rng)
+            patch = self._joined(patch, other, border(self.patch, rng))
+        pixels = [disturb(p, rng, config) for p in patch.clean]
+        valid = silence(patch.valid, rng, config.modality_dropout)
         # What is invalid stays 0, as it is when a map is made.
         pixels = [p * v for p, v in zip(pixels, valid, strict=True)]
-        return _Patch(window, pixels, clean, classes, counts, valid)
+        return replace(patch, pixels=pixels, valid=valid)
+
+    def _seen(self, cell: NDArray[np.int64], rng: np.random.Generator) -> _Patch:
+        """Returns a patch around a cell, placed, turned and mirrored at random."""
+        window = self._random_window(cell, rng)
+        cut = self._cut(window, self.scenes[window.scene].train)
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+        turned = partial(_turned, turns=turns, mirrored=mirrored)
+        clean = [turned(p) for p in cut.pixels]
+        return _Patch(
+            window, clean, clean, turned(cut.classes), turned(cut.counts), [*map(turned, cut.valid)]
+        )
+
+    def _joined(self, first: _Patch, second: _Patch, beyond: Mask) -> _Patch:
+        """Returns the first patch with what lies beyond a border taken from the second."""
+        valid = [np.where(beyond, b, a) for a, b in zip(first.valid, second.valid, strict=True)]
+        clean = [
+            joined(a, b, f.sides, beyond) * v
+            for a, b, f, v in zip(first.clean, second.clean, self._features, valid, strict=True)
+        ]
+        classes = np.where(beyond, second.classes, first.classes)
+        counts = np.where(beyond, second.counts, first.counts)
+        return _Patch(first.window, clean, clean, classes, counts, valid)
 
     def _cut(self, window: Window, classes: Marks[np.int32]) -> _Patch:
         side = self.patch

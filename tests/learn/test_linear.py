@@ -22,7 +22,10 @@ def fitted(features, codes, classes):
     def drawn(most, rng):
         return features, codes
 
-    return fit_linear(SimpleNamespace(training_pixels=drawn), classes, seed=0)
+    sides = np.ones(features.shape[1], np.int64)  # single pixels see no border
+    return fit_linear(
+        SimpleNamespace(training_pixels=drawn, sides=sides), classes, seed=0, borders=True
+    )
 
 
 def head_of(features, codes, classes):

@@ -21,7 +21,7 @@ from m3amba_geo.learn.patches import (
     silence,
 )
 
-CALM = {"noise": 0.0, "band_dropout": 0.0, "modality_dropout": 0.0}
+CALM = {"borders": 0.0, "noise": 0.0, "band_dropout": 0.0, "modality_dropout": 0.0}
 SCALE = 1000.0
 
 
