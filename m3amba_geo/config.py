@@ -214,7 +214,7 @@ class TrainConfig:
             its own training pixels: labels are then in doubt; 0 trains on labels alone.
         linear_head: Whether this softmax regression takes part in the map, too.
         borders: Chance that a patch is made of two, with a border between them: areas are drawn
-            inside of fields, and most of a map is near a border. The regression learns from
+            inside of fields, and most of a map is near a border. Half of the regression learns from
             pixels near borders, too, unless this is 0.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From

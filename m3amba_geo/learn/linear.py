@@ -3,8 +3,9 @@
 Where labels are few, a softmax regression on the features of a pixel is hard to beat, and its
 probabilities can be relied on; a network of many more parameters has learnt the labels by heart
 long before. So what the regression makes of pixels without a label trains the network, too, until
-the network knows better, and the map is the product of both. It learns from the training pixels as
-they would be near borders: inside of what was drawn the largest neighbourhood tells most.
+the network knows better, and the map is the product of both. It is the mean of two, of the training
+pixels as they are and as they would be near borders: inside of what was drawn the largest
+neighbourhood tells most, and elsewhere it does not, but what is small may be told by it alone.
 """
 
 import warnings
@@ -46,7 +47,8 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
         patches: Their training pixels fit it, at most 10,000 of them, drawn at random.
         classes: Q, how many there are.
         seed: Of the draw.
-        borders: Whether it sees them near borders, each up to five times near others.
+        borders: Whether a second one, whose logits count as much, sees them near borders, each up
+            to five times near others.
     """
     rng = np.random.default_rng([seed, 4])
     features, codes = patches.training_pixels(_MOST, rng)
@@ -57,13 +59,12 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     bias = np.full(classes, -np.inf)  # a class without a training pixel is never given
     bias[present] = 0
     if len(present) > 1:
-        seen = [features]
+        fits = [_fit(features, numbers, _STRENGTH)]
         if borders:
             copies = max(1, min(_COPIES, _MOST // len(codes)))
-            seen = [near_borders(features, patches.sides, rng) for _ in range(copies)]
-        weight[present], bias[present] = _fit(
-            np.concatenate(seen), np.tile(numbers, len(seen)), _STRENGTH / len(seen)
-        )
+            near = [near_borders(features, patches.sides, rng) for _ in range(copies)]
+            fits.append(_fit(np.concatenate(near), np.tile(numbers, copies), _STRENGTH / copies))
+        weight[present], bias[present] = (np.mean(both, 0) for both in zip(*fits, strict=True))
     head = LinearHead(features.shape[1], classes)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
