@@ -18,14 +18,15 @@ def pixels(classes, count=300, bands=5):
     return (centers[codes] + rng.normal(0, 1, (count, bands))).astype(np.float32), codes
 
 
-def fitted(features, codes, classes):
+def fitted(features, codes, classes, sides=1, borders=True):
+    """The regression on such pixels; those of neighbourhoods of one pixel see no border."""
+
     def drawn(most, rng):
         return features, codes
 
-    sides = np.ones(features.shape[1], np.int64)  # single pixels see no border
-    return fit_linear(
-        SimpleNamespace(training_pixels=drawn, sides=sides), classes, seed=0, borders=True
-    )
+    sides = np.broadcast_to(sides, features.shape[1])
+    patches = SimpleNamespace(training_pixels=drawn, sides=sides)
+    return fit_linear(patches, classes, seed=0, borders=borders)
 
 
 def head_of(features, codes, classes):
@@ -63,3 +64,16 @@ def test_it_says_how_many_of_its_labels_it_misses():
     predicted = LogisticRegression(C=0.3).fit(features, codes).predict(features)
     assert fitted(features, codes, 3).missed == (predicted != codes).mean() > 0
     assert fitted(features, np.zeros_like(codes), 3).missed == 0
+
+
+def test_what_borders_blur_counts_for_less():
+    """Two features tell the same; what is of a large neighbourhood is less to be relied on."""
+    codes = np.arange(200, dtype=np.int32) % 2
+    features = np.repeat(codes[:, None] * 2.0 - 1, 2, axis=1).astype(np.float32)
+    features += np.random.default_rng(0).normal(0, 0.3, features.shape).astype(np.float32)
+
+    def reliance(borders):
+        weight = fitted(features, codes, 2, [1, 15], borders).head.weight[1].abs()
+        return float(weight[1] / weight[0])
+
+    assert reliance(borders=True) < 0.9 * reliance(borders=False)

@@ -98,6 +98,42 @@ def test_a_marked_pixel_is_found_under_its_label_whichever_way_a_patch_is_turned
     assert len(orders) == 8  # four turns, and each mirrored
 
 
+def pieces(batch):
+    """How many windows the pixels of each patch come from: rows and columns then leap."""
+    rows, columns = places(batch)
+    steps = [
+        np.abs(np.diff(where, axis=axis)).max(axis=(1, 2))
+        for where in (rows, columns)
+        for axis in (1, 2)
+    ]
+    return np.where(np.max(steps, axis=0) > 1, 2, 1)
+
+
+def test_patches_made_of_two_keep_each_pixel_with_its_label():
+    shape = (60, 60)
+    train = random_labels(shape)
+    patches = located(shape, train, patch=16)
+    counts = {}
+    for chance in (0.0, 0.5, 0.99):
+        config = TrainConfig(**CALM | {"borders": chance}, batch=50)
+        batch = patches.batch(0, config)
+        rows, columns = places(batch)
+        assert np.array_equal(batch.classes.numpy(), train[rows, columns])
+        assert torch.equal(batch.clean[0], batch.patches[0])
+        counts[chance] = (pieces(batch) == 2).mean()
+    assert counts[0.0] == 0
+    assert 0.3 < counts[0.5] < 0.7
+    assert counts[0.99] > 0.9  # the same window may come twice
+
+
+def test_windows_that_are_counted_beforehand_stay_whole():
+    shape = (60, 60)
+    patches = located(shape, random_labels(shape), patch=16)
+    patches.step = CELL
+    batch = patches.batch(0, TrainConfig(**CALM | {"borders": 0.99}, batch=50))
+    assert (pieces(batch) == 1).all()
+
+
 def test_windows_are_placed_at_random_around_their_cell():
     shape = (64, 64)
     train = nothing(shape)
