@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from m3amba_geo.events import Artifact, Event, Failed, Metric, Note, Progress, Warned
+from m3amba_geo.events import Artifact, Event, Failed, Note, Progress, Warned
 
 QUIET = 30.0  # seconds between two plain lines of one phase
 _PIPE_WIDTH = 120
@@ -64,15 +64,12 @@ class Plain:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._said: dict[str, float] = {}
-        self._metrics: dict[str, float] = {}
 
     def emit(self, event: Event) -> None:
-        """Takes one event."""
+        """Takes one event; metrics are for programs: people are told in the words of the job."""
         match event:
             case Progress():
                 self.progress(event)
-            case Metric():
-                self._metrics[event.metric] = event.value
             case Note():
                 self.say(escape(event.message))
             case Warned():
@@ -112,15 +109,9 @@ class Plain:
         if not whole and now - self._said.setdefault(event.phase, now) < QUIET:
             return
         self._said[event.phase] = now
-        about = self.about(event)
         total = f"/{event.total}" if event.total else ""
-        self.say(
-            escape(f"{event.phase}: {event.done}{total} {event.unit}{', ' if about else ''}{about}")
-        )
-
-    def about(self, event: Progress) -> str:
-        """Returns what to say beside the count: the job's own words, else the last metrics."""
-        return event.message or ", ".join(f"{k} {v:.4g}" for k, v in self._metrics.items())
+        message = f", {event.message}" if event.message else ""
+        self.say(escape(f"{event.phase}: {event.done}{total} {event.unit}{message}"))
 
 
 class Terminal(Plain):
@@ -138,7 +129,7 @@ class Terminal(Plain):
             "completed": event.done,
             "total": event.total or None,
             "unit": escape(event.unit),
-            "about": escape(self.about(event)),
+            "about": escape(event.message),
         }
         if event.phase in self._tasks:
             bars.update(self._tasks[event.phase], **state)
@@ -146,7 +137,6 @@ class Terminal(Plain):
             self._tasks[event.phase] = bars.add_task(escape(event.phase), **state)
         if event.total and event.done >= event.total:
             del self._tasks[event.phase]  # the same phase of a next scene gets a bar of its own
-            self._metrics.clear()
 
     def settle(self) -> None:
         """Leaves the bars as they are."""
