@@ -215,7 +215,7 @@ class TrainConfig:
         linear_head: Whether this softmax regression takes part in the map, too.
         borders: Chance that a patch is made of two, with a border between them: areas are drawn
             inside of fields, and most of a map is near a border. Half of the regression learns from
-            pixels near borders, too, unless this is 0.
+            pixels near borders, too, unless this is 0. With fixed embeddings patches stay whole.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From
             0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two

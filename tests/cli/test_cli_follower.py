@@ -1,6 +1,5 @@
 """A process of `torchrun` that is not the first: at its end the others are stopped."""
 
-import os
 import signal
 import threading
 import time
@@ -13,7 +12,6 @@ from m3amba_geo.cli.follower import Follower
 from m3amba_geo.events import Failed, Started
 
 FAILED = Failed("usage", "No.", "Yes.")
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
 @pytest.fixture
@@ -41,7 +39,10 @@ def speak(cancellation, monkeypatch):
 
 
 def test_after_a_failure_it_waits_until_it_is_stopped(speak):
-    stop = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    def arrive():  # as the signal does; real ones come in tests/jobs/test_train_processes.py
+        signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)
+
+    stop = threading.Timer(0.3, arrive)
     stop.start()
     assert 0.3 <= speak(FAILED, patience=60) < 30
     stop.join()
