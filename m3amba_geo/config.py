@@ -212,7 +212,8 @@ class TrainConfig:
             pixels of patches: at first a softmax regression of single pixels, later the averaged
             weights, where they are sure, or the regression still, where it misses over a tenth of
             its own training pixels: labels are then in doubt; 0 trains on labels alone.
-        linear_head: Whether this softmax regression takes part in the map, too.
+        linear_head: Whether this softmax regression takes part in the map, too; where labels are in
+            doubt the network's logits count a quarter beside it.
         borders: Chance that a patch is made of two, with a border between them: areas are drawn
             inside of fields, and most of a map is near a border. Half of the regression learns from
             pixels near borders, too, unless this is 0. With fixed embeddings patches stay whole.

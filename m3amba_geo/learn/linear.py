@@ -9,6 +9,7 @@ neighbourhood tells most, and elsewhere it does not, but what is small may be to
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,9 @@ from m3amba_geo.model.linear import LinearHead
 _MOST = 10_000  # training pixels: a second or two of work
 _COPIES = 5  # of each, near as many borders; fewer where they would be more than these
 _STRENGTH = 0.3  # sklearn's C; features are of variance 1 in the mean
+_DOUBT = 0.1  # share of training pixels; labels of which it misses more are in doubt
+_STRENGTH_IN_DOUBT = 0.1
+_OTHERS_IN_DOUBT = 0.25  # of the network's logits count beside it: labels are learnt by heart there
 _ITERATIONS = 300
 
 
@@ -32,12 +36,18 @@ class LinearFit(NamedTuple):
     """A softmax regression, and how well it fits.
 
     Attributes:
-        head: The regression.
+        head: The regression; where labels are in doubt it is held harder, and the network's own
+            logits count a quarter beside it.
         missed: Share of the pixels that fitted it which it takes for another class.
     """
 
     head: LinearHead
     missed: float
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether labels are in doubt: not even what was fitted to them can follow."""
+        return self.missed > _DOUBT
 
 
 def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> LinearFit | None:
@@ -54,26 +64,46 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     features, codes = patches.training_pixels(_MOST, rng)
     if not len(codes):
         return None
-    present, numbers = np.unique(codes, return_inverse=True)
-    weight = np.zeros((classes, features.shape[1]))
-    bias = np.full(classes, -np.inf)  # a class without a training pixel is never given
-    bias[present] = 0
-    if len(present) > 1:
-        fits = [_fit(features, numbers, _STRENGTH)]
-        if borders:
-            copies = max(1, min(_COPIES, _MOST // len(codes)))
-            near = [near_borders(features, patches.sides, rng) for _ in range(copies)]
-            fits.append(_fit(np.concatenate(near), np.tile(numbers, copies), _STRENGTH / copies))
-        weight[present], bias[present] = (np.mean(both, 0) for both in zip(*fits, strict=True))
+    seen = [(features, codes)]
+    if borders:
+        copies = max(1, min(_COPIES, _MOST // len(codes)))
+        near = [near_borders(features, patches.sides, rng) for _ in range(copies)]
+        seen.append((np.concatenate(near), np.tile(codes, copies)))
+    weight, bias = _regression(seen, classes, _STRENGTH)
+    missed = float(((features @ weight.T + bias).argmax(1) != codes).mean())
     head = LinearHead(features.shape[1], classes)
+    if missed > _DOUBT:
+        weight, bias = _regression(seen, classes, _STRENGTH_IN_DOUBT)
+        head.others.fill_(_OTHERS_IN_DOUBT)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
-    found = (features @ weight.T + bias).argmax(1)
-    return LinearFit(head, float((found != codes).mean()))
+    return LinearFit(head, missed)
+
+
+def _regression(
+    seen: Sequence[tuple[Pixels, NDArray[np.int32]]], classes: int, strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns weights `(Q, C)` and biases `(Q,)`, the mean of regressions on the same pixels.
+
+    Args:
+        seen: For each regression features `(n, C)` and classes `(n,)`; the first sees the pixels
+            once, others see copies.
+        classes: Q; one without a pixel is never given.
+        strength: For pixels that are seen once.
+    """
+    (features, codes), *_ = seen
+    weight = np.zeros((classes, features.shape[1]))
+    bias = np.full(classes, -np.inf)
+    present = np.unique(codes)
+    bias[present] = 0
+    if len(present) > 1:
+        fits = [_fit(x, y, strength * len(codes) / len(y)) for x, y in seen]
+        weight[present], bias[present] = (np.mean(all_, 0) for all_ in zip(*fits, strict=True))
+    return weight, bias
 
 
 def _fit(
-    features: Pixels, classes: NDArray[np.int64], strength: float
+    features: Pixels, classes: NDArray[np.int32], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns weights `(Q, C)` and biases `(Q,)` of a softmax regression; two classes count."""
     machine = LogisticRegression(C=strength, max_iter=_ITERATIONS)

@@ -34,7 +34,6 @@ _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
-_DOUBT = 0.1  # share of training pixels; a linear teacher that misses more teaches to the end
 _SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
@@ -149,15 +148,15 @@ class _Run:
             return None, 0
         if (head := self.model.network.linear_head) is not None:
             head.load_state_dict(fitted.head.state_dict())
-        doubt = fitted.missed > _DOUBT
-        if doubt and self.config.self_training > 0:
+        if fitted.doubtful and (head is not None or self.config.self_training > 0):
             self.emit(
                 Note(
                     f"Labels are in doubt: a regression on the features of single pixels misses "
-                    f"{fitted.missed:.0%} of those that it was fitted to. It teaches to the end."
+                    f"{fitted.missed:.0%} of those that it was fitted to. It is relied on more "
+                    "than usual."
                 )
             )
-        return fitted.head.to(self.device), self.steps if doubt else _TEACHES * self.steps
+        return fitted.head.to(self.device), self.steps if fitted.doubtful else _TEACHES * self.steps
 
     def fit(self, resume: bool) -> Fitted:
         if resume:

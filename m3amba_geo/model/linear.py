@@ -18,6 +18,7 @@ class LinearHead(nn.Module):
     Attributes:
         weight: `(Q, C)`, C features of all modalities.
         bias: `(Q,)`; minus infinity for a class that is never given.
+        others: `()`, what logits of others count beside its own.
 
     Args:
         bands: C, features of all modalities.
@@ -30,14 +31,20 @@ class LinearHead(nn.Module):
         self.bias: Tensor
         self.register_buffer("weight", torch.zeros(classes, bands))
         self.register_buffer("bias", torch.zeros(classes))
+        self.others: Tensor
+        self.register_buffer("others", torch.ones(()))
 
     def forward(self, patches: Sequence[Tensor]) -> Tensor:
         """For each modality `(B, C_n, P, P)` returns logits `(B, Q, P, P)`.
 
-        Where a modality is missing, all of them are 0: the head knows pixels that have all.
+        They are meant for pixels that have all modalities, as those had that fitted the head.
         """
-        logits = F.conv2d(torch.cat(list(patches), 1), self.weight[:, :, None, None], self.bias)
-        return torch.where(complete(patches)[:, None], logits, 0)
+        return F.conv2d(torch.cat(list(patches), 1), self.weight[:, :, None, None], self.bias)
+
+    def beside(self, others: Tensor, patches: Sequence[Tensor]) -> Tensor:
+        """Adds its logits to those of others, `(B, Q, P, P)`, where no modality is missing."""
+        both = self.others * others + self(patches)
+        return torch.where(complete(patches)[:, None], both, others)
 
 
 def complete(patches: Sequence[Tensor]) -> Tensor:

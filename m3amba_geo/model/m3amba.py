@@ -117,7 +117,7 @@ class M3amba(nn.Module):
         logits = [head(s) for head, s in zip(self.heads, streams, strict=True)]
         fused = self.fused_head(z)
         if self.linear_head is not None and not self.training:
-            fused = fused + self.linear_head(patches)
+            fused = self.linear_head.beside(fused, patches)
         return logits, fused
 
     @contextmanager

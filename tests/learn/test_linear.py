@@ -10,11 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from m3amba_geo.learn.linear import fit_linear
 
 
-def pixels(classes, count=300, bands=5):
-    """Features of pixels whose classes overlap, and the classes."""
+def pixels(classes, apart=1.5, count=300, bands=5):
+    """Features of pixels, and their classes, which overlap the less, the farther apart they are."""
     rng = np.random.default_rng(0)
     codes = rng.choice(classes, count).astype(np.int32)
-    centers = rng.normal(0, 1, (max(classes) + 1, bands))
+    centers = rng.normal(0, apart, (max(classes) + 1, bands))
     return (centers[codes] + rng.normal(0, 1, (count, bands))).astype(np.float32), codes
 
 
@@ -40,11 +40,13 @@ def as_patches(features):
 
 
 @pytest.mark.parametrize("present", [(0, 1, 2), (0, 1), (1, 3), (0, 2, 3)])
-def test_its_probabilities_are_those_of_a_softmax_regression(present):
-    features, codes = pixels(present)
+@pytest.mark.parametrize(("apart", "strength"), [(4.0, 0.3), (0.5, 0.1)])
+def test_its_probabilities_are_those_of_a_softmax_regression(present, apart, strength):
+    features, codes = pixels(present, apart)
     logits = head_of(features, codes, 4)(as_patches(features))
     wanted = np.zeros((len(codes), 4))
-    wanted[:, present] = LogisticRegression(C=0.3).fit(features, codes).predict_proba(features)
+    machine = LogisticRegression(C=strength).fit(features, codes)
+    wanted[:, present] = machine.predict_proba(features)
     np.testing.assert_allclose(logits.softmax(1)[0].reshape(4, -1).T, wanted, atol=1e-5)
 
 
@@ -64,6 +66,13 @@ def test_it_says_how_many_of_its_labels_it_misses():
     predicted = LogisticRegression(C=0.3).fit(features, codes).predict(features)
     assert fitted(features, codes, 3).missed == (predicted != codes).mean() > 0
     assert fitted(features, np.zeros_like(codes), 3).missed == 0
+
+
+@pytest.mark.parametrize(("apart", "others"), [(1.5, 1.0), (0.5, 0.25)])
+def test_where_it_misses_many_others_count_for_less(apart, others):
+    found = fitted(*pixels((0, 1, 2), apart), 3)
+    assert found.doubtful == (found.missed > 0.1) == (others < 1)
+    assert found.head.others == others
 
 
 def test_what_borders_blur_counts_for_less():

@@ -305,7 +305,7 @@ def test_the_linear_head_is_fitted_and_takes_part(patches, tmp_path):
     shares = run._shares(run.average, batch)
     with model.network.by_itself():
         alone = run._shares(run.average, batch)
-    product = alone * run.linear(batch.patches).softmax(1)
+    product = alone**run.linear.others * run.linear(batch.patches).softmax(1)
     torch.testing.assert_close(shares, product / product.sum(1, keepdim=True))
     assert not torch.allclose(shares, alone, atol=0.01)
 

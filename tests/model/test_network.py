@@ -45,24 +45,28 @@ def test_any_number_of_modalities(modalities, guided):
         assert parameter.grad.any(), name
 
 
-def test_the_linear_head_adds_its_logits_where_all_modalities_are_but_in_training():
+@pytest.mark.parametrize("others", [1.0, 0.25])
+def test_the_linear_head_adds_its_logits_where_all_modalities_are_but_in_training(others):
     network, plain = small(linear_head=True), small()
     assert network.state_dict().keys() - plain.state_dict().keys() == {
         "linear_head.weight",
         "linear_head.bias",
+        "linear_head.others",
     }
     network.load_state_dict(network.state_dict() | plain.state_dict())
     network.linear_head.weight.normal_()
     network.linear_head.bias[0] = -torch.inf
+    network.linear_head.others.fill_(others)
     patches, embeddings = inputs()
     patches[0][:, :, :2] = patches[1][:, :, 3] = 0
     with torch.no_grad():
-        added = network.eval()(patches, embeddings)[1] - plain.eval()(patches, embeddings)[1]
+        both, alone = (n.eval()(patches, embeddings)[1] for n in (network, plain))
         features = torch.cat(patches, 1)
     wanted = torch.einsum("qc,bchw->bqhw", network.linear_head.weight, features)
-    wanted += network.linear_head.bias[:, None, None]
-    wanted[:, :, :2] = wanted[:, :, 3] = 0
-    torch.testing.assert_close(added, wanted)
+    wanted += network.linear_head.bias[:, None, None] + others * alone
+    missing = torch.zeros(8, 8, dtype=torch.bool)
+    missing[:2] = missing[3] = True
+    torch.testing.assert_close(both, torch.where(missing, alone, wanted))
     torch.testing.assert_close(
         network.train()(patches, embeddings)[1], plain.train()(patches, embeddings)[1]
     )
