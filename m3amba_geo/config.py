@@ -210,8 +210,8 @@ class TrainConfig:
         unsupervised: Lambda 2, weight of the cosine term, unlabelled pixels included.
         self_training: Weight of the cross-entropy with what a teacher makes of the unlabelled
             pixels of patches: at first a softmax regression of single pixels, later the averaged
-            weights, where they are sure, or the regression still, where it misses over a tenth of
-            its own training pixels: labels are then in doubt; 0 trains on labels alone.
+            weights, where they are sure, or the regression still, where labels are in doubt: fewer
+            than 1,000 pixels, of which it misses over a tenth; 0 trains on labels alone.
         linear_head: Whether this softmax regression takes part in the map, too; where labels are in
             doubt the network's logits count a quarter beside it.
         borders: Chance that a patch is made of two, with a border between them: areas are drawn

@@ -27,6 +27,7 @@ _MOST = 10_000  # training pixels: a second or two of work
 _COPIES = 5  # of each, near as many borders; fewer where they would be more than these
 _STRENGTH = 0.3  # sklearn's C; features are of variance 1 in the mean
 _DOUBT = 0.1  # share of training pixels; labels of which it misses more are in doubt
+_MANY = 1_000  # training pixels: of so many a network learns more than a regression can tell
 _STRENGTH_IN_DOUBT = 0.1
 _OTHERS_IN_DOUBT = 0.25  # of the network's logits count beside it: labels are learnt by heart there
 _ITERATIONS = 300
@@ -39,15 +40,12 @@ class LinearFit(NamedTuple):
         head: The regression; where labels are in doubt it is held harder, and the network's own
             logits count a quarter beside it.
         missed: Share of the pixels that fitted it which it takes for another class.
+        doubtful: Whether labels are in doubt: few, and not even what was fitted to them can follow.
     """
 
     head: LinearHead
     missed: float
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether labels are in doubt: not even what was fitted to them can follow."""
-        return self.missed > _DOUBT
+    doubtful: bool
 
 
 def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> LinearFit | None:
@@ -71,13 +69,14 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
         seen.append((np.concatenate(near), np.tile(codes, copies)))
     weight, bias = _regression(seen, classes, _STRENGTH)
     missed = float(((features @ weight.T + bias).argmax(1) != codes).mean())
+    doubtful = missed > _DOUBT and len(codes) < _MANY
     head = LinearHead(features.shape[1], classes)
-    if missed > _DOUBT:
+    if doubtful:
         weight, bias = _regression(seen, classes, _STRENGTH_IN_DOUBT)
         head.others.fill_(_OTHERS_IN_DOUBT)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
-    return LinearFit(head, missed)
+    return LinearFit(head, missed, doubtful)
 
 
 def _regression(

@@ -139,8 +139,8 @@ class _Run:
     def _linear(self, classes: int) -> tuple[LinearHead | None, float]:
         """Fits the linear teacher; with it goes the step from which averaged weights teach.
 
-        Labels that not even the regression fitted to them can follow are in doubt. A network learns
-        them by heart, and then teaches what it has learnt.
+        Few labels that not even the regression fitted to them can follow are in doubt. A network
+        learns them by heart, and then teaches what it has learnt.
         """
         config = self.config
         fitted = fit_linear(self.patches, classes, config.seed, borders=config.borders > 0)

@@ -68,11 +68,14 @@ def test_it_says_how_many_of_its_labels_it_misses():
     assert fitted(features, np.zeros_like(codes), 3).missed == 0
 
 
-@pytest.mark.parametrize(("apart", "others"), [(1.5, 1.0), (0.5, 0.25)])
-def test_where_it_misses_many_others_count_for_less(apart, others):
-    found = fitted(*pixels((0, 1, 2), apart), 3)
-    assert found.doubtful == (found.missed > 0.1) == (others < 1)
-    assert found.head.others == others
+@pytest.mark.parametrize(
+    ("apart", "count", "doubtful"), [(1.5, 300, False), (0.5, 300, True), (0.5, 1000, False)]
+)
+def test_few_labels_that_it_misses_are_in_doubt_and_others_count_for_less(apart, count, doubtful):
+    found = fitted(*pixels((0, 1, 2), apart, count), 3)
+    assert (found.missed > 0.1) == (apart < 1)
+    assert found.doubtful == doubtful
+    assert found.head.others == (0.25 if doubtful else 1)
 
 
 def test_what_borders_blur_counts_for_less():

@@ -274,9 +274,11 @@ def test_one_teacher_follows_the_other_on_unlabelled_pixels(patches, tmp_path, m
     assert 0 < taught.sum() < free.sum()
 
 
-@pytest.mark.parametrize("missed", [0.09, 0.11])
-def test_where_labels_are_in_doubt_the_first_teacher_stays(patches, tmp_path, monkeypatch, missed):
-    fitted = loop.fit_linear(patches, 2, 1, borders=True)._replace(missed=missed)
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_where_labels_are_in_doubt_the_first_teacher_stays(
+    patches, tmp_path, monkeypatch, doubtful
+):
+    fitted = loop.fit_linear(patches, 2, 1, borders=True)._replace(doubtful=doubtful)
     monkeypatch.setattr(loop, "fit_linear", lambda *_, **__: fitted)
     said = []
     run = run_of(make_model(), patches, settings(), tmp_path / "c", said.append)
@@ -284,7 +286,7 @@ def test_where_labels_are_in_doubt_the_first_teacher_stays(patches, tmp_path, mo
     batch.classes[:] = UNLABELLED
     told = run.linear(batch.clean).softmax(1) * batch.valid[:, None]
     stays = torch.equal(run._taught(batch, run.steps - 1).taught, told)
-    assert stays == any("in doubt" in event.message for event in said) == (missed > 0.1)
+    assert stays == any("in doubt" in event.message for event in said) == doubtful
 
 
 def test_the_linear_head_teaches_only_where_every_modality_is(patches, tmp_path):
