@@ -202,7 +202,8 @@ class TrainConfig:
         neighbourhoods: Sides in pixels, odd: the network sees bands averaged over neighbourhoods of
             these sizes, as minimum noise fractions; none shows it the bands as they are, as
             published.
-        epochs: Visits of every labelled cell; None chooses from the number of cells.
+        epochs: Passes over all squares of 8 x 8 pixels with a training label; None chooses from
+            their number.
         batch: Patches a step, of all processes together.
         learning_rate: Peak of the warm-up and cosine schedule.
         weight_decay: Of weights only; never of norms, biases, `A_log`, `D`.
@@ -215,8 +216,9 @@ class TrainConfig:
         linear_head: Whether this softmax regression takes part in the map, too; where labels are in
             doubt the network's logits count a quarter beside it.
         borders: Chance that a patch is made of two, with a border between them: areas are drawn
-            inside of fields, and most of a map is near a border. Half of the regression learns from
-            pixels near borders, too, unless this is 0. With fixed embeddings patches stay whole.
+            inside of fields, and most of a map is near a border. Unless this is 0 the regression is
+            the mean of two: of training pixels as they are, and of the same with a border simulated
+            near them. With fixed embeddings patches stay whole.
         band_dropout: Chance that a band of a patch is silenced.
         modality_dropout: Chance that modalities of a patch are silenced (never all of them). From
             0.2 on the model does with fewer, and maps pixels where any is valid, if it knows two

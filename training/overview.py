@@ -1,18 +1,23 @@
 """The table of README, "How accurate it is": `python -m training.overview` writes it anew.
 
 A line for each recipe, or for each number of labels a class: overall accuracy of our network, of
-what sees its features, of the best that sees others, of the nets, and what a run takes.
+what sees the same kind of features, of the best that sees others, of the nets, and what a run
+takes. All of a line are means over the runs of our network, the same pixels; of a method that lacks
+some of these it says how many there are.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from training.page import RESULTS
+from training.paired import spread
+from training.results import Row, key
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- from here: python -m training.overview -->\n", "<!-- to here -->\n"
@@ -29,8 +34,8 @@ HEAD = (
     "scene",
     "labels",
     "M3amba",
-    "what M3amba sees: forest / SVM / LDA / SR",
-    "best forest, SVM or LDA on other features",
+    "on such features: forest / SVM / LDA / SR",
+    "best forest, SVM or LDA on others",
     "CNN / ConvNeXt",
     "a run",
 )
@@ -40,13 +45,11 @@ LINES = {
     "indian_pines_blocks": ("the same, VNIR and SWIR", "half of the blocks of 24 pixels"),
     "indian_pines_few": ("the same", "fixed, {} a class"),
     "nc_landsat": ("North Carolina, Landsat-7", "half of the polygons"),
-    "nc_transfer": ("the same", "all polygons, asked about points"),
+    "nc_transfer": ("the same", "all polygons, tested on points"),
     "nc_points": ("the same", "points, five folds of blocks"),
     "nc_points_few": ("the same", "points, {} a class"),
     "amazon_landsat": ("Amazon, Landsat-5 and SRTM", "half of the polygons"),
 }
-
-Result = Mapping[str, Any]
 
 
 @click.command()
@@ -65,7 +68,7 @@ def inserted(text: str, table: str) -> str:
 
 def overview(results: Path = RESULTS) -> str:
     """Returns the table as Markdown, of all recipes that have been run."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
     for name, (scene, labels) in LINES.items():
         path = results / f"{name}.json"
         if path.exists():
@@ -74,50 +77,55 @@ def overview(results: Path = RESULTS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(result: Result, scene: str, labels: str) -> Iterator[list[str]]:
+def _lines(result: Mapping[str, Any], scene: str, labels: str) -> Iterator[list[str]]:
     """Yields what `HEAD` says, for each number of labels a class."""
-    for few in dict.fromkeys(row["few"] for row in result["summary"]):
-        found = {row["method"]: row for row in result["summary"] if row["few"] == few}
-        if OURS not in found:
-            continue
-        same = [found.get(method) for method in SAME]
-        other = max((found[m] for m in OTHERS if m in found), key=_overall, default=None)
-        rivals = [row for row in (found[OURS], *same, other) if row]
-        best = max(map(_shown, rivals), key=float)
-        nets = [f"{_shown(found[net])} ({found[net]['runs']})" for net in NETS if net in found]
+    ours = [row for row in result["rows"] if row["method"] == OURS]
+    for few in sorted({row["few"] for row in ours}, key=lambda few: few or 0):
+        own = [row for row in ours if row["few"] == few]
+        cases = {key(row) for row in own}
+        runs = {m: _runs(result["rows"], m, cases) for m in (*SAME, *OTHERS, *NETS)}
+        same = [runs[method] for method in SAME]
+        other = max(OTHERS, key=lambda method: _mean(runs[method]))
+        shown = [_mean(rows) for rows in (own, *same, runs[other])]
+        first, *middle, last = (_cell(mean, max(shown)) for mean in shown)
+        sd = spread([row["overall_accuracy"] for row in own])
+        nets = [f"{_percent(_mean(runs[n]))} ({len(runs[n])})" for n in NETS if runs[n]]
         yield [
             scene,
             labels.format(few),
-            f"{_cell(found[OURS], best)} ({found[OURS]['runs']})",
-            " / ".join(_cell(row, best) for row in same) if any(same) else "-",
-            f"{_cell(other, best)} {other['method']}" if other else "-",
+            f"{first}{'' if sd is None else f' ± {_percent(sd)}'} ({len(own)})",
+            " / ".join(middle),
+            f"{last} {other}" if runs[other] else last,
             " / ".join(nets) or "-",
-            _time(result, few),
+            _time(own, result["sittings"]),
         ]
 
 
-def _cell(row: Result | None, best: str) -> str:
-    shown = "-" if row is None else _shown(row)
-    return f"**{shown}**" if shown == best else shown
+def _runs(rows: Sequence[Row], method: str, cases: set[Any]) -> list[Row]:
+    return [row for row in rows if row["method"] == method and key(row) in cases]
 
 
-def _overall(row: Result) -> float:
-    return float(row["overall_accuracy"])
+def _mean(rows: Sequence[Row]) -> float:
+    """Returns the mean overall accuracy; -1 of no rows."""
+    return float(np.mean([row["overall_accuracy"] for row in rows])) if rows else -1.0
 
 
-def _shown(row: Result) -> str:
-    return f"{100 * _overall(row):.1f}"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
-def _time(result: Result, few: int | None) -> str:
-    """Returns the median time of our network's runs, and the kind of machine of most of them."""
-    own = [row for row in result["rows"] if row["method"] == OURS and row["few"] == few]
-    machines = (result["sittings"][row["sitting"]]["machine"] for row in own)
+def _cell(mean: float, best: float) -> str:
+    if mean < 0:
+        return "-"
+    return f"**{_percent(mean)}**" if _percent(mean) == _percent(best) else _percent(mean)
+
+
+def _time(own: Sequence[Row], sittings: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the median time of runs, and the kind of machine of most of them."""
+    machines = (sittings[row["sitting"]]["machine"] for row in own)
     ((gpu, _),) = Counter(bool(machine["gpu"]) for machine in machines).most_common(1)
-    (seconds,) = (
-        row["seconds"] for row in result["summary"] if (row["method"], row["few"]) == (OURS, few)
-    )
-    return f"{seconds / 60:.0f} min" + (" (GPU)" if gpu else "")
+    minutes = float(np.median([row["seconds"] for row in own])) / 60
+    return f"{minutes:.0f} min" + (" (GPU)" if gpu else "")
 
 
 if __name__ == "__main__":

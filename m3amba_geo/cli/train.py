@@ -58,7 +58,7 @@ NETWORK_OPTIONS = together(
         key="train.size",
         type=click.Choice(SIZES),
         usual="auto",
-        help="Size of the network: auto chooses from labels, bands and pixels; base is the "
+        help="Size of the network: auto chooses from labels, bands, pixels and device; base is the "
         "published one.",
     ),
     setting(
@@ -119,7 +119,7 @@ LEARNING_OPTIONS = together(
         key="train.epochs",
         type=int,
         usual="chosen from the labels",
-        help="Visits of every labelled cell.",
+        help="Passes over all squares of 8 x 8 pixels with a training label.",
     ),
     setting(
         "--batch",
