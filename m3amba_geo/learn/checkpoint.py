@@ -20,9 +20,9 @@ class Position:
     Attributes:
         run: Digest of data, labels and settings; a run goes on only with the same.
         step: Steps done.
-        best_step: Step of the best validation so far.
-        best_score: Its score, 0..1; -1 before the first.
-        misses: Validations since then.
+        best_step: Step of the weights that are kept.
+        best_score: Best score of a validation so far, 0..1; -1 before the first.
+        misses: Validations since those weights, which were clearly worse.
     """
 
     run: str

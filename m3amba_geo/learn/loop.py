@@ -43,7 +43,8 @@ class Fitted:
     """What training came to.
 
     Attributes:
-        weights: The averaged weights of the best validation (of the end, without validation).
+        weights: The averaged weights of the last validation that was not clearly worse than the
+            best (of the end, without validation).
         scores: `validation_overall_accuracy` and the like; empty without validation.
         steps: Steps done.
         best_step: The step that the weights are from.
@@ -249,9 +250,10 @@ class _Run:
         truth, votes = self._predict(self.average, self.windows)
         score = float((truth == votes.argmax(axis=1)).mean())
         self.emit(Metric("validation_overall_accuracy", score, self.position.step))
-        if score >= self.position.best_score:
+        best = max(score, self.position.best_score)
+        if score >= best - _standard_error(best, len(truth)):
             self._keep()
-            self.position = replace(self.position, best_score=score, misses=0)
+            self.position = replace(self.position, best_score=best, misses=0)
         else:
             self.position = replace(self.position, misses=self.position.misses + 1)
 
@@ -356,6 +358,15 @@ def total_steps(cells: int, config: TrainConfig) -> int:
     if config.epochs is not None:
         return config.epochs * an_epoch
     return max(_FEWEST_STEPS, _FEWEST_EPOCHS * an_epoch)
+
+
+def _standard_error(share: float, count: int) -> float:
+    """Returns that of a share of so many, which is never nothing (Agresti and Coull 1998).
+
+    What differs by less is chance, and the later weights are kept: they have learnt more.
+    """
+    share = (share * count + 2) / (count + 4)
+    return math.sqrt(share * (1 - share) / (count + 4))
 
 
 def _scores(truth: NDArray[np.int64], votes: NDArray[np.float64]) -> dict[str, float]:

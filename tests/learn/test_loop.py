@@ -157,8 +157,11 @@ def test_it_stops_early_and_keeps_the_weights_of_the_best_validation(
     assert train(patches, tmp_path, config, resume=True).steps == 16
 
 
-def test_of_equal_validations_the_later_counts_and_none_is_a_miss(patches, tmp_path, monkeypatch):
-    seen = scripted(monkeypatch, [50])
+@pytest.mark.parametrize("scores", [[50], [50, 90, 88], [0], [100, 100, 99]])
+def test_of_validations_that_differ_by_chance_the_later_counts_and_none_is_a_miss(
+    patches, tmp_path, monkeypatch, scores
+):
+    seen = scripted(monkeypatch, scores)
     fitted = train(patches, tmp_path, settings(patience=1))
     assert fitted.best_step == fitted.steps == total_steps(len(patches), settings())
     assert same(fitted.weights, seen[-2])
