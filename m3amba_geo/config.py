@@ -228,8 +228,8 @@ class TrainConfig:
             0 where labels are points, whose numbers are taken to tell how common a class is, and
             0.5 where they are drawn areas, whose pixels tell how much was drawn.
         ema: Decay of the averaged weights, which are the ones kept.
-        patience: Validations one after the other that are worse than the best by more than chance
-            (a standard error) before training stops early.
+        patience: Validations one after the other that are clearly worse than the best (by two
+            standard errors) before training stops early.
         seed: Seed of everything random.
         device: Where to train.
         scan: Scan backend.

@@ -34,6 +34,7 @@ _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
 _TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
+_CLEARLY = 2  # standard errors below the best score: no longer chance
 _SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
@@ -251,7 +252,7 @@ class _Run:
         score = float((truth == votes.argmax(axis=1)).mean())
         self.emit(Metric("validation_overall_accuracy", score, self.position.step))
         best = max(score, self.position.best_score)
-        if score >= best - _standard_error(best, len(truth)):
+        if score >= best - _CLEARLY * _standard_error(best, len(truth)):
             self._keep()
             self.position = replace(self.position, best_score=best, misses=0)
         else:

@@ -145,7 +145,7 @@ def test_it_stops_early_and_keeps_the_weights_of_the_best_validation(
     patches, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(loop, "_VALIDATIONS", 5)
-    seen = scripted(monkeypatch, [50, 90, 80, 85, 95])
+    seen = scripted(monkeypatch, [50, 90, 80, 75, 95])
     config = settings(epochs=5, patience=2)
     fitted = train(patches, tmp_path, config)
     assert (fitted.best_step, fitted.steps, total_steps(12, config)) == (8, 16, 20)
