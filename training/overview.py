@@ -87,16 +87,17 @@ def _lines(result: Mapping[str, Any], scene: str, labels: str) -> Iterator[list[
         same = [runs[method] for method in SAME]
         other = max(OTHERS, key=lambda method: _mean(runs[method]))
         shown = [_mean(rows) for rows in (own, *same, runs[other])]
-        first, *middle, last = (_cell(mean, max(shown)) for mean in shown)
+        nets = [runs[net] for net in NETS if runs[net]]
+        best = max(*shown, *(_mean(rows) for rows in nets if len(rows) == len(own)))
+        first, *middle, last = (_cell(mean, best) for mean in shown)
         sd = spread([row["overall_accuracy"] for row in own])
-        nets = [f"{_percent(_mean(runs[n]))} ({len(runs[n])})" for n in NETS if runs[n]]
         yield [
             scene,
             labels.format(few),
             f"{first}{'' if sd is None else f' ± {_percent(sd)}'} ({len(own)})",
             " / ".join(middle),
             f"{last} {other}" if runs[other] else last,
-            " / ".join(nets) or "-",
+            " / ".join(f"{_cell(_mean(rows), best)} ({len(rows)})" for rows in nets) or "-",
             _time(own, result["sittings"]),
         ]
 

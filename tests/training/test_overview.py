@@ -55,6 +55,12 @@ def test_methods_are_compared_on_the_runs_of_ours(lines):
     assert (other, nets) == ("30.0 forest", "30.0 (1)")
 
 
+def test_a_net_that_lacks_runs_is_not_the_best(lines):
+    rows = runs(m3amba=[0.5, 0.5], cnn=[0.9], convnext=[0.6, 0.6])
+    ((_, _, ours, _, _, nets, _),) = lines("nc_landsat", rows)
+    assert (ours, nets) == ("50.0 ± 0.0 (2)", "90.0 (1) / **60.0** (2)")
+
+
 def test_a_learning_curve_has_a_line_for_each_number_of_labels(lines):
     found = lines("nc_points_few", runs(10, m3amba=[0.6]) + runs(5, m3amba=[0.5]))
     assert [cells[1] for cells in found] == ["points, 5 a class", "points, 10 a class"]
