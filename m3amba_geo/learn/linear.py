@@ -97,7 +97,7 @@ def _regression(
     bias[present] = 0
     if len(present) > 1:
         fits = [_fit(x, y, strength * len(codes) / len(y)) for x, y in seen]
-        weight[present], bias[present] = (np.mean(all_, 0) for all_ in zip(*fits, strict=True))
+        weight[present], bias[present] = (np.mean(each, 0) for each in zip(*fits, strict=True))
     return weight, bias
 
 
