@@ -37,11 +37,12 @@ from m3amba_geo.jobs.network import (
 from m3amba_geo.jobs.training_scenes import (
     TrainingScene,
     count_pixels,
-    fingerprints,
     label_configs,
+    label_prints,
     modalities_of,
     open_scenes,
     present_classes,
+    raster_prints,
     resolution_of,
     split_in_words,
     tell_odd_classes,
@@ -137,7 +138,7 @@ def run(
         labelled = [scene.labelled(legend) for scene in opened]
         step, cache = CELL if fixed else 1, memory - memory // _GDAL
         patches = Patches(labelled, features, network.patch, step, cache)
-        inputs = fingerprints(opened)
+        rasters = raster_prints(opened)
         scaling = tuple(Scaling.of(f.statistics) for f in features)
         embeddings = (
             _embeddings(model, start, opened, patches, features, world, emit) if fixed else None
@@ -149,7 +150,7 @@ def run(
             config,
             device,
             emit,
-            run=_digest(config, network, scaling, identity, inputs, opened),
+            run=_digest(config, network, scaling, identity, rasters, opened),
             checkpoint=checkpoint,
             resume=resume,
             embeddings=embeddings,
@@ -168,7 +169,7 @@ def run(
             scores=fitted.scores,
             settings=_settings(config),
             versions=versions(),
-            inputs=inputs,
+            inputs=rasters | label_prints(opened),
             scan=backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             licence=config.licence,
@@ -287,7 +288,7 @@ def _digest(
     network: NetworkConfig,
     scaling: Sequence[Scaling],
     guide: GuideIdentity | None,
-    inputs: Mapping[str, str],
+    rasters: Mapping[str, str],
     scenes: Sequence[TrainingScene],
 ) -> str:
     """Returns a name for all that a run's weights depend on, the machine left out."""
@@ -299,7 +300,7 @@ def _digest(
             asdict(modality) for modality in scaling
         ],  # a model to start from brings its own
         "guide": "" if guide is None else guide.sha256,
-        "inputs": dict(inputs),
+        "rasters": dict(rasters),
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for scene in scenes:

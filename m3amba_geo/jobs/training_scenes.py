@@ -237,13 +237,23 @@ def split_in_words(scenes: Sequence[TrainingScene], gap: int) -> tuple[str, ...]
     return tuple(words)
 
 
-def fingerprints(scenes: Sequence[TrainingScene]) -> dict[str, str]:
-    """Returns that of each file, by scene, modality and name; folders stay private."""
-    found: dict[str, str] = {}
+def raster_prints(scenes: Sequence[TrainingScene]) -> dict[str, str]:
+    """Returns the fingerprint of each raster, by scene, modality and name; folders stay private."""
+    return {
+        f"{n}/{modality.name}/{raster.path.name}": raster_content(raster)
+        for n, scene in enumerate(scenes, 1)
+        for modality in scene.stack.modalities
+        for raster in modality.rasters
+    }
+
+
+def label_prints(scenes: Sequence[TrainingScene]) -> dict[str, str]:
+    """Returns that of each label file, by scene and name.
+
+    It tells no run from another, labelled pixels do: programs that show a GeoPackage write into it.
+    """
+    found = {}
     for n, scene in enumerate(scenes, 1):
-        for modality in scene.stack.modalities:
-            for raster in modality.rasters:
-                found[f"{n}/{modality.name}/{raster.path.name}"] = raster_content(raster)
         assert scene.config.labels is not None
         path = scene.config.labels.path
         found[f"{n}/labels/{path.name}"] = label_content(path, scene.labels)

@@ -137,10 +137,23 @@ def test_an_interrupted_run_is_taken_up_and_ends_the_same(trained, tmp_path):
     assert files(tmp_path) == before | {"model.m3amba.checkpoint"}
     with pytest.raises(CheckpointError, match="other data, labels or settings"):
         train.run([place.scene], quick(tmp_path, seed=1), ignore, resume=True)
+    labels = place.labels.read_bytes()
+    gpd.read_file(place.labels).to_file(place.labels, layer="labels")
+    assert place.labels.read_bytes() != labels  # the same labels, as when a GIS has shown them
     results = train.run([place.scene], quick(tmp_path), ignore, resume=True)
     assert same(weights(results.model), weights(trained.model))
     assert results.scores == trained.train_results.scores
     assert files(tmp_path) == before | {"model.m3amba"}
+
+
+def test_with_other_labels_an_interrupted_run_is_not_taken_up(tmp_path):
+    place = make_place(tmp_path)
+    with pytest.raises(Interrupted):
+        train.run([place.scene], quick(tmp_path), stop_after(9))
+    frame = gpd.read_file(place.labels)
+    frame.iloc[1:].to_file(place.labels, layer="labels")
+    with pytest.raises(CheckpointError, match="other data, labels or settings"):
+        train.run([place.scene], quick(tmp_path), ignore, resume=True)
 
 
 def test_a_run_that_began_with_a_model_is_not_taken_up_without_it(trained, tmp_path):
