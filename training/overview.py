@@ -44,6 +44,7 @@ LINES = {
     "indian_pines_one": ("the same, all bands as one modality", "fixed"),
     "indian_pines_blocks": ("the same, VNIR and SWIR", "half of the blocks of 24 pixels"),
     "indian_pines_few": ("the same", "fixed, {} a class"),
+    "indian_pines_one_few": ("the same, all bands as one modality", "fixed, {} a class"),
     "nc_landsat": ("North Carolina, Landsat-7", "half of the polygons"),
     "nc_transfer": ("the same", "all polygons, tested on points"),
     "nc_points": ("the same", "points, five folds of blocks"),
