@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from m3amba_geo.assess.accuracy import assess
 from m3amba_geo.errors import UsageError
@@ -21,7 +22,7 @@ MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
 
 
 class Results:
-    """The file of a recipe's results, and what follows from its rows.
+    """The file of a recipe's results, and what follows from its rows; processes may share it.
 
     Attributes:
         rows: A finished run each: method, case, digest of its pixels, measures, seconds.
@@ -30,10 +31,14 @@ class Results:
 
     def __init__(self, path: Path, recipe: Recipe, sitting: dict[str, Any]) -> None:
         self.path, self.recipe, self.sitting = path, recipe, sitting
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads what others have added since."""
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else "{}"
+        kept = json.loads(text)
         self.rows: list[Row] = kept.get("rows", [])
         self.sittings: list[dict[str, Any]] = kept.get("sittings", [])
-        self._begun = False
 
     def has(self, method: str, case: Case) -> bool:
         """Returns whether this run is finished.
@@ -52,9 +57,6 @@ class Results:
     def add(self, method: str, scene: Scene, case: Case, outcome: Outcome, seconds: float) -> Row:
         """Scores a run and keeps it, in place of an older one; returns its row."""
         scores = assess(case.codes[case.test], outcome.predicted, scene.legend)
-        if not self._begun:
-            self.sittings.append(self.sitting)
-            self._begun = True
         few, seed, fold = case.key
         row = {
             "method": method,
@@ -70,10 +72,15 @@ class Results:
             "pixels": case.pixels,
             "seconds": round(seconds, 1),
             "details": outcome.details,
-            "sitting": len(self.sittings) - 1,
         }
-        self.rows = [r for r in self.rows if r["method"] != method or key(r) != case.key] + [row]
-        self._write()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            self.refresh()
+            if self.sitting not in self.sittings:
+                self.sittings.append(self.sitting)
+            others = [r for r in self.rows if r["method"] != method or key(r) != case.key]
+            self.rows = [*others, row | {"sitting": self.sittings.index(self.sitting)}]
+            self._write()
         return row
 
     def summary(self) -> list[Row]:
@@ -138,7 +145,6 @@ class Results:
         numbered = (row | {"sitting": used.index(row["sitting"])} for row in self.rows)
         rows = ",\n".join(f"    {json.dumps(row)}" for row in numbered)
         text = json.dumps(head, indent=2).removesuffix("\n}")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, f'{text},\n  "rows": [\n{rows}\n  ]\n}}\n')
 
 

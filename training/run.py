@@ -2,23 +2,25 @@
 
 Trains and scores our network and the baselines on the same pixels and keeps every finished run in
 training/results/NAME.json at once. What is there already is not run again, so that a long recipe
-can be spread over several sittings.
+can be spread over several sittings, and over several processes: the same command, started as often
+as there are cores for, shares the runs out.
 """
 
 import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from m3amba_geo.errors import M3ambaError, UsageError
+from m3amba_geo.errors import M3ambaError, OutputBusyError, UsageError
 from m3amba_geo.events import Event, Listener, Warned
 from m3amba_geo.events import Progress as ProgressEvent
+from m3amba_geo.files import locked
 from training.bench.record import RESULTS, circumstances
 from training.cases import Case, Scene, cases, read_scene
 from training.methods import Budget, run
@@ -59,7 +61,8 @@ def main(
             for case in cases(scene, recipe.protocol, numbers):
                 for method in chosen if case.few in curve else ():
                     if anew or not results.has(method, case):
-                        _finish(results, recipe, method, scene, case, quick, emit)
+                        with suppress(OutputBusyError):  # another process is at it
+                            _finish(results, recipe, method, scene, case, anew, quick, emit)
     except M3ambaError as error:
         raise click.ClickException(f"{error} {error.hint}") from error
     Console().print(to_table(results))
@@ -75,15 +78,25 @@ def _finish(
     method: str,
     scene: Scene,
     case: Case,
+    anew: bool,
     quick: bool,
     emit: Listener,
 ) -> None:
-    """Runs one method on one case and keeps what it came to."""
+    """Runs one method on one case and keeps what it came to.
+
+    Raises:
+        OutputBusyError: Another process runs it.
+    """
     few, seed, fold = case.key
     folder = RUNS / ("quick" if quick else "full") / recipe.name / f"{method}-{few}-{seed}-{fold}"
-    started = time.monotonic()
-    outcome = run(method, scene, case, Budget(recipe.train, folder, quick, emit))
-    row = results.add(method, scene, case, outcome, time.monotonic() - started)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "run"):
+        results.refresh()
+        if not anew and results.has(method, case):
+            return  # just finished by another process
+        started = time.monotonic()
+        outcome = run(method, scene, case, Budget(recipe.train, folder, quick, emit))
+        row = results.add(method, scene, case, outcome, time.monotonic() - started)
     which = f"seed {seed}, fold {fold}" + (f", {few} labels a class" if few else "")
     CONSOLE.print(f"{method} ({which}): OA {row['overall_accuracy']:.1%}, {row['seconds']:.0f} s")
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import count
 
 import geopandas as gpd
 import numpy as np
@@ -29,6 +30,8 @@ def recipe(place, tmp_path, monkeypatch):
     recipe = Recipe("tiny", place.scene, protocol, TrainConfig())
     monkeypatch.setattr(run, "read_recipe", lambda name: recipe)
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    times = count()
+    monkeypatch.setattr(run, "circumstances", lambda: {"time": next(times)})
     return recipe
 
 
@@ -77,6 +80,25 @@ def test_a_recipe_goes_on_where_it_stopped(recipe, calls, tmp_path):
     ]  # fmt: skip
     assert len(found["sittings"]) == 2
     assert "poor" in result.output
+
+
+def test_processes_share_the_runs_of_a_recipe(recipe, calls, tmp_path):
+    good = methods.METHODS["good"]
+
+    def interrupted(scene, case, budget):
+        if not calls:
+            calls.append("meanwhile")
+            assert start().exit_code == 0  # another one, which finds this run taken
+        return good(scene, case, budget)
+
+    methods.METHODS["good"] = interrupted
+    result = start()
+    assert result.exit_code == 0, result.output
+    assert calls == ["meanwhile", ("poor", 0), ("good", 1), ("poor", 1), ("good", 0)]
+    found = kept(tmp_path)
+    assert [(r["method"], r["seed"]) for r in found["rows"]] == calls[1:]
+    assert {row["sitting"] for row in found["rows"]} == set(range(len(found["sittings"])))
+    assert not [*(tmp_path / "results").glob(".*.m3amba-lock")]
 
 
 def test_a_run_that_is_done_anew_replaces_the_old_one(recipe, calls, tmp_path):
