@@ -161,6 +161,36 @@ def scene_features(
     ]
 
 
+def joint_components(
+    stacks: Sequence[Stack], chosen: Sequence[Positions], features: Sequence[Features]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns what makes components of all modalities together from those of each.
+
+    They are `matrix @ (features - center)`, with features and components `(C,)` of all modalities;
+    those of one neighbourhood come from the same neighbourhood, where every modality is valid.
+
+    Args:
+        stacks: The scenes.
+        chosen: For each scene the training pixels, as positions in its flattened grid.
+        features: Of each modality, on the same neighbourhoods.
+    """
+    sides = np.concatenate([f.sides for f in features])
+    places = {side: np.flatnonzero(sides == side) for side in np.unique(sides).tolist()}
+    spreads = {side: (Spread(len(at)), Spread(len(at))) for side, at in places.items()}
+    for scene, top, left in _cells(stacks, chosen):
+        found, valid = read_features(stacks[scene], features, top, left, _CELL, _CELL)
+        together, used = np.concatenate(found), np.all(valid, axis=0)
+        for side, (levels, contrasts) in spreads.items():
+            means = together[places[side]]
+            levels.add(means[:, used])
+            contrasts.add(_differences(means, used, side // 2 + 1))
+    center, matrix = np.zeros(len(sides)), np.zeros((len(sides), len(sides)))
+    for side, at in places.items():
+        own = _neighbourhood(side, *spreads[side])
+        center[at], matrix[np.ix_(at, at)] = own.center, own.matrix
+    return center, matrix
+
+
 def _surroundings(
     stacks: Sequence[Stack], chosen: Sequence[Positions], margin: int
 ) -> Iterator[tuple[list[Pixels], list[Mask], Mask]]:
@@ -168,23 +198,25 @@ def _surroundings(
 
     A margin around each cell does not count, so that what counts has its whole neighbourhood.
     """
-    cells = np.concatenate(
-        [_cells(n, *both) for n, both in enumerate(zip(stacks, chosen, strict=True))]
-    )
+    inner = np.pad(np.ones((_CELL, _CELL), np.bool_), margin)
+    side = _CELL + 2 * margin
+    for scene, top, left in _cells(stacks, chosen):
+        yield *stacks[scene].read(top - margin, left - margin, side, side), inner
+
+
+def _cells(stacks: Sequence[Stack], chosen: Sequence[Positions]) -> list[list[int]]:
+    """Returns scene, top and left pixel of the cells that chosen pixels lie in, or of some."""
+    found = []
+    for scene, (stack, pixels) in enumerate(zip(stacks, chosen, strict=True)):
+        rows, columns = np.divmod(pixels, stack.grid.shape[1])
+        corners = np.stack([rows // _CELL, columns // _CELL], 1) * _CELL
+        found.append(np.insert(np.unique(corners, axis=0), 0, scene, axis=1))
+    cells = np.concatenate(found)
     if len(cells) > _MOST:
         cells = np.random.default_rng(0).permutation(cells)[:_MOST]
         cells = cells[np.lexsort(cells.T[::-1])]  # files are read from their beginning to their end
-    inner = np.pad(np.ones((_CELL, _CELL), np.bool_), margin)
-    side = _CELL + 2 * margin
-    for scene, row, column in cells.tolist():
-        yield *stacks[scene].read(row * _CELL - margin, column * _CELL - margin, side, side), inner
-
-
-def _cells(scene: int, stack: Stack, pixels: Positions) -> NDArray[np.int64]:
-    """Returns scene, row and column `(n, 3)` of the cells that pixels lie in."""
-    rows, columns = np.divmod(pixels, stack.grid.shape[1])
-    cells = np.unique(np.stack([rows // _CELL, columns // _CELL], 1), axis=0)
-    return np.insert(cells, 0, scene, axis=1)
+    places: list[list[int]] = cells.tolist()
+    return places
 
 
 def _differences(means: Pixels, used: Mask, lag: int) -> Pixels:

@@ -62,6 +62,8 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     features, codes = patches.training_pixels(_MOST, rng)
     if not len(codes):
         return None
+    basis = _basis(patches, *features.shape)
+    features = basis.of(features)
     seen = [(features, codes)]
     if borders:
         copies = max(1, min(_COPIES, _MOST // len(codes)))
@@ -74,9 +76,47 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     if doubtful:
         weight, bias = _regression(seen, classes, _STRENGTH_IN_DOUBT)
         head.others.fill_(_OTHERS_IN_DOUBT)
+    weight, bias = basis.undone(weight, bias)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
     return LinearFit(head, missed, doubtful)
+
+
+class _Basis(NamedTuple):
+    """What a regression is fitted in; how hard each direction is held depends on it.
+
+    Attributes:
+        center: `(C,)`, in features.
+        matrix: `(C, C)`, from features to components, each of the neighbourhood of its feature.
+    """
+
+    center: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+
+    def of(self, features: Pixels) -> Pixels:
+        """Returns components `(n, C)` of features `(n, C)`."""
+        found: Pixels = (features - self.center).astype(np.float32) @ self.matrix.T.astype(
+            np.float32
+        )
+        return found
+
+    def undone(
+        self, weight: NDArray[np.float64], bias: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns weights and biases for features instead of components."""
+        weight = weight @ self.matrix
+        return weight, bias - weight @ self.center
+
+
+def _basis(patches: Patches, pixels: int, features: int) -> _Basis:
+    """Returns components of all modalities together if features outnumber pixels, else no others.
+
+    Of so few pixels it is the basis that tells which differences count, not the labels: what hardly
+    differs between neighbours does, also where it takes two modalities to see it.
+    """
+    if features > pixels:
+        return _Basis(*patches.joint_components())
+    return _Basis(np.zeros(features), np.eye(features))
 
 
 def _regression(

@@ -16,7 +16,7 @@ from torch import Tensor
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.cache import Cached
-from m3amba_geo.geo.features import Features, read_features
+from m3amba_geo.geo.features import Features, joint_components, read_features
 from m3amba_geo.geo.marks import Marks, boxes_around
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import starts
@@ -187,6 +187,11 @@ class Patches:
                 features.append(np.concatenate(found)[:, *places].T[whole])
                 classes.append(scene.train.values[own[here]][whole])
         return np.concatenate(features), np.concatenate(classes)
+
+    def joint_components(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns what makes components `(C,)` of all modalities from features: `geo.features`."""
+        stacks = [scene.stack for scene in self.scenes]
+        return joint_components(stacks, [s.train.pixels for s in self.scenes], self._features)
 
     def patch_at(self, window: Window) -> list[Pixels]:
         """Returns the patch in a window, for each modality `(C_n, P, P)`, unchanged."""
