@@ -8,7 +8,7 @@ from scipy import ndimage
 from small import stack_of
 
 from m3amba_geo.errors import AllNodataError
-from m3amba_geo.geo.features import means_around, read_features, scene_features
+from m3amba_geo.geo.features import joint_components, means_around, read_features, scene_features
 
 SIDES = (3, 7)
 
@@ -83,17 +83,50 @@ def test_components_come_from_cells_with_training_pixels_alone(scene, features):
     np.testing.assert_allclose(found.matrix, features[0].neighbourhoods[0].matrix, rtol=1e-4)
 
 
-def test_what_tells_fields_apart_comes_before_what_varies_within_them():
-    """Two bands share a strong pattern of the ground; fields of 20 pixels differ in their ratio."""
+@pytest.fixture(scope="module")
+def patterned():
+    """Fields of 20 pixels, and two bands whose ratio they differ in; both share a pattern."""
     rng = np.random.default_rng(1)
     pattern = ndimage.gaussian_filter(rng.normal(0, 1, (80, 80)), 2)
     fields = np.kron(rng.choice([-1.0, 1.0], (4, 4)), np.ones((20, 20)))
     pattern, fields = (x / x.std() for x in (pattern, fields))
-    stack = stack_of(np.stack([pattern + 0.4 * fields, pattern - 0.4 * fields]))
+    return fields, pattern + 0.4 * fields, pattern - 0.4 * fields
+
+
+def test_what_tells_fields_apart_comes_before_what_varies_within_them(patterned):
+    fields, *bands = patterned
+    stack = stack_of(np.stack(bands))
     (found,) = scene_features([stack], [np.arange(80 * 80)], (3,))
     (seen,), _ = read_features(stack, [found], 0, 0, 80, 80)
     likeness = np.corrcoef([fields.ravel(), *seen.reshape(2, -1)])[0, 1:]
     assert abs(likeness[0]) > 0.9 > 0.1 > abs(likeness[1])
+
+
+def test_what_tells_fields_apart_may_take_two_modalities(patterned):
+    fields, *bands = patterned
+    stack = stack_of(*(band[None] for band in bands))
+    chosen = [np.arange(80 * 80)]
+    found = scene_features([stack], chosen, (3, 5))
+    center, matrix = joint_components([stack], chosen, found)
+    seen = np.concatenate(read_features(stack, found, 0, 0, 80, 80)[0]).reshape(4, -1)
+    components = matrix @ (seen - center[:, None])
+    likeness = np.corrcoef([fields.ravel(), *components])[0, 1:]
+    # Of each modality the neighbourhoods of 3 and 5 pixels, and so of the components.
+    assert np.abs(likeness[:2]).min() > 0.9 > 0.1 > np.abs(likeness[2:]).max()
+    assert not matrix[np.ix_([0, 2], [1, 3])].any()
+    for own in (components[[0, 2]], components[[1, 3]]):
+        spread = np.cov(own)
+        assert abs(spread[0, 1]) < 0.01
+        assert np.diag(spread).mean() == pytest.approx(1, abs=0.01)
+
+
+def test_joint_components_of_modalities_that_are_hardly_ever_there_together(scene):
+    stack, train = scene
+    sparse = np.ones((60, 70), np.bool_)
+    sparse.flat[train[:1]] = False
+    stack = stack_of(*(m.pixels for m in stack.modalities), invalid={1: sparse})
+    features = scene_features([stack], [train], SIDES)
+    assert all(np.isfinite(found).all() for found in joint_components([stack], [train], features))
 
 
 def test_a_scene_narrower_than_the_distance_of_neighbours_has_features():

@@ -50,6 +50,26 @@ def test_its_probabilities_are_those_of_a_softmax_regression(present, apart, str
     np.testing.assert_allclose(logits.softmax(1)[0].reshape(4, -1).T, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("present", [(0, 1), (0, 2, 3)])
+@pytest.mark.parametrize("borders", [False, True])
+def test_where_features_outnumber_pixels_it_is_one_of_joint_components(present, borders):
+    features, codes = pixels(present, apart=3, count=30, bands=40)
+    rng = np.random.default_rng(1)
+    center, matrix = rng.normal(0, 1, 40), rng.normal(0, 0.2, (40, 40))
+    patches = SimpleNamespace(
+        training_pixels=lambda most, rng: (features, codes),
+        joint_components=lambda: (center, matrix),
+        sides=np.ones(40, np.int64),
+    )
+    head = fit_linear(patches, 4, seed=0, borders=borders).head
+    components = (features - center) @ matrix.T
+    wanted = np.zeros((len(codes), 4))
+    machine = LogisticRegression(C=0.3).fit(components, codes)
+    wanted[:, present] = machine.predict_proba(components)
+    logits = torch.from_numpy(features) @ head.weight.T + head.bias
+    np.testing.assert_allclose(logits.softmax(1), wanted, atol=1e-4)
+
+
 def test_of_one_class_it_is_sure():
     features, codes = pixels((1,))
     logits = head_of(features, codes, 3)(as_patches(features))
