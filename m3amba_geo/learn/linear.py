@@ -95,9 +95,8 @@ class _Basis(NamedTuple):
 
     def of(self, features: Pixels) -> Pixels:
         """Returns components `(n, C)` of features `(n, C)`."""
-        found: Pixels = (features - self.center).astype(np.float32) @ self.matrix.T.astype(
-            np.float32
-        )
+        centered = (features - self.center).astype(np.float32)
+        found: Pixels = centered @ self.matrix.T.astype(np.float32)
         return found
 
     def undone(
