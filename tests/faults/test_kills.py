@@ -30,6 +30,9 @@ def test_a_full_disk_and_room_again(tmp_path):
     rng = np.random.default_rng(0)
     with small_disk(tmp_path / "disk", 4096) as disk:
         for phase in ("mapping", "writing"):
-            moment = reference.within(phase, 0.3)
-            assert fill(job, disk, reference, moment, int(rng.integers(8))) == phase
-            empty(disk)
+            moment, found = reference.within(phase, 0.3), "finished"
+            for _ in range(5):  # the job may be faster than what fills the disk
+                if found == "finished":
+                    empty(disk)
+                    found = fill(job, disk, reference, moment, int(rng.integers(8)))
+            assert found == phase
