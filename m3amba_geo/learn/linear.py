@@ -108,7 +108,7 @@ class _Basis(NamedTuple):
 
 
 def _basis(patches: Patches, pixels: int, features: int) -> _Basis:
-    """Returns components of all modalities together if features outnumber pixels, else no others.
+    """Returns components of all modalities if features outnumber pixels, else features themselves.
 
     Of so few pixels it is the basis that tells which differences count, not the labels: what hardly
     differs between neighbours does, also where it takes two modalities to see it.

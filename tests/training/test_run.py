@@ -30,6 +30,7 @@ def recipe(place, tmp_path, monkeypatch):
     recipe = Recipe("tiny", place.scene, protocol, TrainConfig())
     monkeypatch.setattr(run, "read_recipe", lambda name: recipe)
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(run, "RUNS", tmp_path / "runs")
     times = count()
     monkeypatch.setattr(run, "circumstances", lambda: {"time": next(times)})
     return recipe
@@ -98,7 +99,7 @@ def test_processes_share_the_runs_of_a_recipe(recipe, calls, tmp_path):
     found = kept(tmp_path)
     assert [(r["method"], r["seed"]) for r in found["rows"]] == calls[1:]
     assert {row["sitting"] for row in found["rows"]} == set(range(len(found["sittings"])))
-    assert not [*(tmp_path / "results").glob(".*.m3amba-lock")]
+    assert not [*(tmp_path / "runs").rglob(".*.m3amba-lock")]
 
 
 def test_a_run_that_is_done_anew_replaces_the_old_one(recipe, calls, tmp_path):
