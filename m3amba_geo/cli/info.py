@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from m3amba_geo.cli.options import FILE, command, program_options
+from m3amba_geo.cli.modalities import split_name
+from m3amba_geo.cli.options import command, program_options
 from m3amba_geo.cli.run import Session
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.access import reach
@@ -21,22 +22,26 @@ EXAMPLES = """
 
     Before training: CRS, resolution, overlap, nodata, pixels of each class:
       m3amba-geo info image.tif dem.tif roi.shp
+
+    The same with the files of a training as they are named there:
+      m3amba-geo info optical=b2.tif optical=b3.tif dem.tif roi.shp
 """
 
 
 @command("info", EXAMPLES)
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
 @click.option("--allow-network", is_flag=True, help="Look at files on servers, too.")
 @program_options()
 @click.pass_obj
-def info(session: Session, files: tuple[Path, ...], allow_network: bool) -> None:
+def info(session: Session, files: tuple[str, ...], allow_network: bool) -> None:
     """Says what a model holds, or whether rasters and labels fit together."""
 
     def work(emit: Listener) -> "Info":
         from m3amba_geo.jobs import info as job
 
+        paths = [Path(path) for _, path in map(split_name, files)]
         with reach(network=allow_network):
-            return job.run(files, emit)
+            return job.run(paths, emit)
 
     session.run(work, _render)
 

@@ -23,7 +23,7 @@ def parse_modalities(arguments: Sequence[str]) -> list[dict[str, Any]]:
     files: dict[str, list[str]] = {}
     alone: dict[str, str] = {}
     for argument in arguments:
-        name, path = _part(argument)
+        name, path = split_name(argument)
         stem = name or Path(path).stem
         if stem in alone or (not name and stem in files):
             other = alone.get(stem, f"{stem}={files[stem][0]}")
@@ -38,8 +38,12 @@ def parse_modalities(arguments: Sequence[str]) -> list[dict[str, Any]]:
     return [{"name": name, "files": paths} for name, paths in files.items()]
 
 
-def _part(argument: str) -> tuple[str, str]:
-    """Returns the name, empty where there is none, and the path of one argument."""
+def split_name(argument: str) -> tuple[str, str]:
+    """Returns the name, empty where there is none, and the path of one argument.
+
+    Raises:
+        UsageError: Name or path is empty, or the argument itself is a file and its path is none.
+    """
     name, equals, path = argument.partition("=")
     if not equals or any(separator in name for separator in _SEPARATORS):
         return "", argument

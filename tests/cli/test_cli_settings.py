@@ -247,5 +247,11 @@ def test_a_file_that_does_not_fit(jobs, toml, capsys, text):
 def test_demo_and_info(jobs):
     assert main(["demo"]) == 0
     assert jobs.demo.given[0] == Path("m3amba-demo")
-    assert main(["info", "a.tif", "roi.shp"]) == 0
-    assert jobs.info.given[0] == (Path("a.tif"), Path("roi.shp"))
+    assert main(["info", "optical=a.tif", "./b=c.tif", "roi.shp"]) == 0
+    assert jobs.info.given[0] == [Path("a.tif"), Path("b=c.tif"), Path("roi.shp")]
+
+
+def test_info_refuses_names_as_training_does(jobs, capsys):
+    assert main(["info", "optical="]) == 2
+    assert "NAME=RASTER" in capsys.readouterr().err
+    assert jobs.info.given == ()
