@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from m3amba_geo.config import GuideConfig
-from m3amba_geo.files import checksum
+from m3amba_geo.files import checksum, whole
 from m3amba_geo.model.guide import Encoder, GuideIdentity
 
 FIXED = GuideConfig("clip", embedding="pca")
@@ -33,7 +33,8 @@ def random_clip(folder: Path) -> GuideConfig:
             torch.manual_seed(0)
             visual = open_clip.create_model(FIXED.architecture).visual
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({f"visual.{k}": v for k, v in visual.state_dict().items()}, path)
+        with whole(path) as scratch:  # another process may be about to read it
+            save_file({f"visual.{k}": v for k, v in visual.state_dict().items()}, scratch)
     return GuideConfig("clip", FIXED.architecture, path, "pca")
 
 

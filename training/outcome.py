@@ -14,7 +14,9 @@ class Outcome:
     Attributes:
         predicted: `(n,)` uint16 codes of the test pixels, row by row.
         details: Chosen settings, steps and the like, as JSON can hold them.
+        timed: Whether all of it was done in one go, so that its time tells something.
     """
 
     predicted: NDArray[np.uint16]
     details: dict[str, Any] = field(default_factory=dict)
+    timed: bool = True

@@ -17,7 +17,7 @@ import numpy as np
 
 from training.page import RESULTS
 from training.paired import spread
-from training.results import Row, key
+from training.results import Row, key, median_seconds
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- from here: python -m training.overview -->\n", "<!-- to here -->\n"
@@ -126,8 +126,8 @@ def _time(own: Sequence[Row], sittings: Sequence[Mapping[str, Any]]) -> str:
     """Returns the median time of runs, and the kind of machine of most of them."""
     machines = (sittings[row["sitting"]]["machine"] for row in own)
     ((gpu, _),) = Counter(bool(machine["gpu"]) for machine in machines).most_common(1)
-    minutes = float(np.median([row["seconds"] for row in own])) / 60
-    return f"{minutes:.0f} min" + (" (GPU)" if gpu else "")
+    seconds = median_seconds(own)
+    return "-" if seconds is None else f"{seconds / 60:.0f} min" + (" (GPU)" if gpu else "")
 
 
 if __name__ == "__main__":

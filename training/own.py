@@ -51,10 +51,8 @@ def m3amba(
     )
     classify.run(settings.out, own, outputs, ignore)
     found = read_label_raster(outputs.out).values[case.test]
-    return Outcome(
-        found.astype(np.uint16),
-        {"steps": trained.steps, "pixels": trained.pixels, "validation": trained.scores},
-    )
+    details = {"steps": trained.steps, "pixels": trained.pixels, "validation": trained.scores}
+    return Outcome(found.astype(np.uint16), details, timed=not unfinished)
 
 
 def _training_labels(scene: Scene, case: Case, folder: Path) -> LabelConfig:

@@ -70,7 +70,7 @@ class Results:
             "train_pixels": int(case.train.sum()),
             "test_pixels": int(case.test.sum()),
             "pixels": case.pixels,
-            "seconds": round(seconds, 1),
+            "seconds": round(seconds, 1) if outcome.timed else None,
             "details": outcome.details,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,5 +158,13 @@ def _means(rows: Sequence[Row]) -> Row:
     for measure in MEASURES:
         values = [row[measure] for row in rows]
         means |= {measure: float(np.mean(values)), f"{measure}_sd": spread(values)}
-    # The median: a machine that pauses or has other work to do must not decide.
-    return means | {"seconds": float(np.median([row["seconds"] for row in rows]))}
+    return means | {"seconds": median_seconds(rows)}
+
+
+def median_seconds(rows: Sequence[Row]) -> float | None:
+    """Returns the median time of the runs that were not interrupted; None if all were.
+
+    The median: a machine that pauses or has other work to do must not decide.
+    """
+    times = [row["seconds"] for row in rows if row["seconds"] is not None]
+    return float(np.median(times)) if times else None

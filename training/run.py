@@ -98,7 +98,8 @@ def _finish(
         outcome = run(method, scene, case, Budget(recipe.train, folder, quick, emit))
         row = results.add(method, scene, case, outcome, time.monotonic() - started)
     which = f"seed {seed}, fold {fold}" + (f", {few} labels a class" if few else "")
-    CONSOLE.print(f"{method} ({which}): OA {row['overall_accuracy']:.1%}, {row['seconds']:.0f} s")
+    time_taken = "resumed" if row["seconds"] is None else f"{row['seconds']:.0f} s"
+    CONSOLE.print(f"{method} ({which}): OA {row['overall_accuracy']:.1%}, {time_taken}")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def cells(result: Mapping[str, Any], few: int | None) -> list[list[str]]:
             f"{100 * row['average_accuracy']:.1f}",
             f"{row['kappa']:.3f}",
             str(row["runs"]),
-            f"{row['seconds']:.0f}",
+            "-" if row["seconds"] is None else f"{row['seconds']:.0f}",
             _lead(lead_over.get(row["method"])),
         ]
         for row in result["summary"]

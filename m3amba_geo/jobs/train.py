@@ -139,6 +139,7 @@ def run(
         step, cache = CELL if fixed else 1, memory - memory // _GDAL
         patches = Patches(labelled, features, network.patch, step, cache)
         rasters = raster_prints(opened)
+        inputs = rasters | label_prints(opened)  # now: a file may be gone when training ends
         scaling = tuple(Scaling.of(f.statistics) for f in features)
         embeddings = (
             _embeddings(model, start, opened, patches, features, world, emit) if fixed else None
@@ -169,7 +170,7 @@ def run(
             scores=fitted.scores,
             settings=_settings(config),
             versions=versions(),
-            inputs=rasters | label_prints(opened),
+            inputs=inputs,
             scan=backend,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             licence=config.licence,
@@ -304,6 +305,8 @@ def _digest(
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for scene in scenes:
+        place = (GridRecord.of(scene.stack.grid), scene.config.resampling)
+        digest.update(repr(place).encode())
         for part in (scene.labels.pixels, scene.labels.codes, scene.split.sides):
             digest.update(part.tobytes())
     return digest.hexdigest()

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from m3amba_geo.config import LabelConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import NoLabelsError, TooFewClassesError, UsageError
-from m3amba_geo.events import Listener, Note, Warned
+from m3amba_geo.events import Listener, Note, Warned, ignore
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import TrainingArea
-from m3amba_geo.geo.labels import Kind, Labels, Legend
+from m3amba_geo.geo.labels import Kind, Labels, Legend, read_labels, read_legend
 from m3amba_geo.geo.legend import MAX_CODE, as_code
-from m3amba_geo.geo.marks import Marks
+from m3amba_geo.geo.marks import Marks, Positions
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.jobs.contents import label_content, raster_content
@@ -144,7 +144,7 @@ def open_scenes(
             split = split_labels(labels, config.split, rng)
         else:  # the user's own parting: taken as it is, without a gap of ours
             test = labels_on(stack, scene.test_labels, legend, emit)
-            labels = labels.only(~np.isin(labels.pixels, test.pixels))
+            labels = labels.only(~np.isin(labels.pixels, _covered(scene.test_labels, stack)))
             if not labels.pixels.size:
                 raise NoLabelsError(
                     f"Every labelled pixel of {scene.labels.path} is one of "
@@ -157,6 +157,11 @@ def open_scenes(
             emit(Warned("split", note))
         opened.append(TrainingScene(scene, stack, labels, split, tested))
     return opened
+
+
+def _covered(test: LabelConfig, stack: Stack) -> Positions:
+    """Returns the pixels of labels for the test, whether training has their classes or not."""
+    return read_labels(test, stack.grid, read_legend([test]), ignore).pixels
 
 
 def with_settled_balance(config: TrainConfig, kinds: Sequence[Kind], emit: Listener) -> TrainConfig:
@@ -238,12 +243,15 @@ def split_in_words(scenes: Sequence[TrainingScene], gap: int) -> tuple[str, ...]
 
 
 def raster_prints(scenes: Sequence[TrainingScene]) -> dict[str, str]:
-    """Returns the fingerprint of each raster, by scene, modality and name; folders stay private."""
+    """Returns the fingerprint of each raster, by scene, modality, number in it, and name.
+
+    Folders stay private; files of several dates, each in its folder, may share a name.
+    """
     return {
-        f"{n}/{modality.name}/{raster.path.name}": raster_content(raster)
+        f"{n}/{modality.name}/{k}/{raster.path.name}": raster_content(raster)
         for n, scene in enumerate(scenes, 1)
         for modality in scene.stack.modalities
-        for raster in modality.rasters
+        for k, raster in enumerate(modality.rasters, 1)
     }
 
 

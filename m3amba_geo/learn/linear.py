@@ -23,7 +23,7 @@ from m3amba_geo.learn.borders import near_borders
 from m3amba_geo.learn.patches import Patches
 from m3amba_geo.model.linear import LinearHead
 
-_MOST = 10_000  # training pixels: a second or two of work
+_MOST = 10_000  # training pixels: a second or two of work, more to read scattered ones
 _COPIES = 5  # of each, near as many borders; fewer where they would be more than these
 _STRENGTH = 0.3  # sklearn's C; features are of variance 1 in the mean
 _DOUBT = 0.1  # share of training pixels; labels of which it misses more are in doubt
@@ -52,7 +52,8 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     """Returns a softmax regression; None where no training pixel has all modalities.
 
     Args:
-        patches: Their training pixels fit it, at most 10,000 of them, drawn at random.
+        patches: Their training pixels fit it: 10,000 of more are drawn at random, and some of
+            each class.
         classes: Q, how many there are.
         seed: Of the draw.
         borders: Whether a second one, whose logits count as much, sees them near borders, each up
@@ -65,7 +66,7 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     basis = _basis(patches, *features.shape)
     features = basis.of(features)
     seen = [(features, codes)]
-    if borders:
+    if borders and patches.sides.max() > 1:  # no border changes a pixel by itself
         copies = max(1, min(_COPIES, _MOST // len(codes)))
         near = [near_borders(features, patches.sides, rng) for _ in range(copies)]
         seen.append((np.concatenate(near), np.tile(codes, copies)))

@@ -144,13 +144,15 @@ class _Run:
         Few labels that not even the regression fitted to them can follow are in doubt. A network
         learns them by heart, and then teaches what it has learnt.
         """
-        config = self.config
+        config, head = self.config, self.model.network.linear_head
+        if head is None and config.self_training == 0:
+            return None, 0
         fitted = fit_linear(self.patches, classes, config.seed, borders=config.borders > 0)
         if fitted is None:
             return None, 0
-        if (head := self.model.network.linear_head) is not None:
+        if head is not None:
             head.load_state_dict(fitted.head.state_dict())
-        if fitted.doubtful and (head is not None or self.config.self_training > 0):
+        if fitted.doubtful:
             self.emit(
                 Note(
                     f"Labels are in doubt: a regression on the features of single pixels misses "

@@ -23,6 +23,7 @@ from m3amba_geo.geo.windows import starts
 from m3amba_geo.learn.borders import border, joined
 
 CELL = 8  # pixels; as the published training stride
+EACH = 50  # pixels of a class, if it has so many, are drawn at least
 UNLABELLED = -1
 
 Number = TypeVar("Number", bound=np.generic)
@@ -170,11 +171,11 @@ class Patches:
     ) -> tuple[Pixels, NDArray[np.int32]]:
         """Returns features of all modalities `(n, C)`, and class index `(n,)`, of training pixels.
 
-        They are drawn at random if there are more than `most`; those that lack a modality are
-        left out.
+        They are drawn at random if there are more than `most`, and some of each class beside, so
+        that a rare one is not missed; those that lack a modality are left out.
         """
         counts = [len(scene.train.pixels) for scene in self.scenes]
-        drawn = np.sort(rng.permutation(sum(counts))[:most])
+        drawn = _drawn(np.concatenate([scene.train.values for scene in self.scenes]), most, rng)
         features, classes = [], []
         for scene, first, count in zip(self.scenes, np.cumsum([0, *counts]), counts, strict=False):
             own = drawn[(drawn >= first) & (drawn < first + count)] - first
@@ -300,6 +301,21 @@ def _cells(scene: int, classes: Marks[np.int32]) -> NDArray[np.int64]:
     rows, columns = np.divmod(classes.pixels, classes.shape[1])
     cells = np.unique(np.stack([rows // CELL, columns // CELL], 1), axis=0) * CELL
     return np.insert(cells, 0, scene, axis=1)
+
+
+def _drawn(classes: NDArray[np.int32], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Returns which of the pixels are drawn, ascending: at most `most`, and `EACH` of each class.
+
+    Args:
+        classes: `(n,)`, class index of each.
+        most: How many are drawn without regard to their class.
+        rng: Draws them.
+    """
+    order = rng.permutation(len(classes))
+    drawn = [order[:most]]
+    if len(order) > most:
+        drawn += [order[classes[order] == one][:EACH] for one in np.unique(classes)]
+    return np.unique(np.concatenate(drawn))
 
 
 def _around(cell: int, side: int, patch: int, step: int) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Training: from rasters and labels to a model file that says what it is."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import geopandas as gpd
@@ -266,6 +267,44 @@ def test_test_labels_are_never_trained_on(place, tmp_path):
     )
     assert test.sum() == 3 * 96
     assert not (used_by(load_bundle(results.model).areas[0]) & (test > 0)).any()
+
+
+def test_test_labels_of_a_class_that_training_lacks_are_not_trained_on_either(place, tmp_path):
+    test = gpd.read_file(place.labels).iloc[::4]
+    test.loc[test.index[0], "class"] = "town"
+    test.to_file(tmp_path / "test.gpkg")
+    scene = replace(place.scene, test_labels=LabelConfig(tmp_path / "test.gpkg", field="class"))
+    results = train.run([scene], brief(tmp_path), ignore)
+    pixels = results.pixels
+    assert pixels["test"] == 2 * 96
+    assert pixels["train"] + pixels["validation"] + pixels["gap"] == 9 * 96
+
+
+def test_labels_may_be_gone_when_training_ends(place, tmp_path):
+    config = brief(tmp_path)
+    before = train.run([place.scene], config, ignore)
+    inputs = read_manifest(before.model).inputs
+
+    def take_away(event):
+        if isinstance(event, Progress):
+            place.labels.unlink(missing_ok=True)
+
+    results = train.run([place.scene], config, take_away, overwrite=True)
+    assert not place.labels.exists()
+    assert read_manifest(results.model).inputs == inputs
+
+
+def test_files_of_one_name_in_a_modality_are_told_apart(place, tmp_path):
+    dates = []
+    for year in ("2020", "2021"):
+        (tmp_path / year).mkdir()
+        dates.append(tmp_path / year / "optical.tif")
+        shutil.copyfile(place.optical, dates[-1])
+    scene = replace(place.scene, modalities=(ModalityConfig("optical", tuple(dates)),))
+    inputs = read_manifest(train.run([scene], brief(tmp_path), ignore).model).inputs
+    assert list(inputs) == [
+        "1/optical/1/optical.tif", "1/optical/2/optical.tif", "1/labels/labels.gpkg",
+    ]  # fmt: skip
 
 
 def test_a_modality_of_several_files_is_one_of_as_many_bands(place, tmp_path):

@@ -161,7 +161,7 @@ def test_cells_are_the_squares_with_a_training_pixel_in_any_scene():
     assert len(patches) == 3
 
 
-def test_training_pixels_come_with_their_features_from_all_scenes():
+def test_training_pixels_come_with_their_features_from_all_scenes(monkeypatch):
     shapes, labels = [(20, 50), (9, 9)], []
     for n, shape in enumerate(shapes):
         labels.append(random_labels(shape, seed=n, share=0.3))
@@ -177,10 +177,20 @@ def test_training_pixels_come_with_their_features_from_all_scenes():
     assert len(pixels) == len(classes) == sum((m != UNLABELLED).sum() for m in labels)
     found = np.column_stack([(pixels[:, :2] * SCALE).round().astype(int), classes])
     assert set(map(tuple, found.tolist())) == wanted
+    monkeypatch.setattr("m3amba_geo.learn.patches.EACH", 0)
     fewer, some = patches.training_pixels(20, np.random.default_rng(0))
     assert fewer.shape == (20, 3)
     drawn = np.column_stack([(fewer[:, :2] * SCALE).round().astype(int), some])
     assert set(map(tuple, drawn.tolist())) <= wanted
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_each_class_some_training_pixels_are_drawn_however_rare_it_is(seed):
+    train = np.zeros((100, 100), np.int32)
+    train[40:43, 50] = 1
+    _, classes = located(train.shape, train).training_pixels(200, np.random.default_rng(seed))
+    assert (classes == 1).sum() == 3
+    assert 200 <= len(classes) <= 203
 
 
 def test_training_pixels_that_lack_a_modality_are_left_out():

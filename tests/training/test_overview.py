@@ -68,3 +68,13 @@ def test_a_learning_curve_has_a_line_for_each_number_of_labels(lines):
 
 def test_recipes_without_a_run_of_ours_have_no_line(lines):
     assert not lines("nc_landsat", runs(forest=[0.5]))
+
+
+def test_an_interrupted_run_has_no_time(lines):
+    rows = runs(m3amba=[0.5, 0.6])
+    rows[0]["seconds"] = None
+    ((*_, time),) = lines("nc_landsat", rows)
+    assert time == "2 min"
+    rows[1]["seconds"] = None
+    ((*_, time),) = lines("nc_landsat", rows)
+    assert time == "-"
