@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
@@ -20,10 +19,9 @@ from m3amba_geo.geo.raster import (
     Mask,
     opened,
     read_masks,
-    read_warped,
     unreadable,
-    warp,
 )
+from m3amba_geo.geo.warp import Warp
 
 _BLOCK = 1 << 21  # pixels that are read at a time
 _LARGEST = 2**53  # whole numbers up to here are exact in any type
@@ -44,7 +42,7 @@ class CodeRaster:
         self._handles = handles
         self._file = handles.enter_context(opened(path))
         _check_bands(self._file, path)
-        self._warped: WarpedVRT | None = None
+        self._warped: Warp | None = None
         self._zero_is_none = MaskFlags.all_valid in self._file.mask_flag_enums[0]
         self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
         self.names = _category_names(self._file)
@@ -62,9 +60,7 @@ class CodeRaster:
                 "Assign the CRS, or give labels of the same size and geotransform.",
             )
         nodata = math.nan if self._file.nodata is None else self._file.nodata
-        self._warped = self._handles.enter_context(
-            warp(self._file, grid, "nearest", nodata, "float64")
-        )
+        self._warped = Warp(self._file, grid, "nearest", nodata, "float64", self._handles)
         self.grid = grid
 
     @property
@@ -98,7 +94,7 @@ class CodeRaster:
 
     def _read(self, window: Window) -> tuple[NDArray[Any], Mask]:
         if self._warped is not None:
-            raw = read_warped(self._warped, [1], window)[0]
+            raw = self._warped.read([1], window)[0]
             return raw, np.ones(raw.shape, np.bool_)
         return self._file.read(1, window=window), read_masks(self._file, [1], window)[0]
 
@@ -109,7 +105,7 @@ class CodeRaster:
         is larger.
         """
         rows, columns = self.shape
-        tall, wide = (self._warped or self._file).block_shapes[0]
+        tall, wide = self._warped.block if self._warped else self._file.block_shapes[0]
         width = min(columns, max(1, _BLOCK // tall // wide) * wide)
         height = max(1, _BLOCK // width // tall) * tall
         height = min(height, max(1, _BLOCK // width))

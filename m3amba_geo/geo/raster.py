@@ -8,7 +8,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import DatasetReader, Env
-from rasterio.enums import ColorInterp
-from rasterio.enums import Resampling as GdalResampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from m3amba_geo.config import Resampling
@@ -27,6 +25,7 @@ from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
 from m3amba_geo.geo.access import RASTER_DRIVERS, check_reach, gdal_options
 from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.virtual import sources_of
+from m3amba_geo.geo.warp import Warp
 from m3amba_geo.sources import gdal_name, on_network
 
 Pixels = NDArray[np.float32]
@@ -45,7 +44,6 @@ _NOT_PIXELS = (".aux.xml", ".ovr")  # programs that show a raster write them bes
 # A damaged file makes GDAL complain in bytes that are no text, and rasterio stumbles over those.
 DAMAGE = (RasterioError, UnicodeDecodeError)
 SAME_PLACE = 1e-3  # pixels
-_TOLERANCE = 0.01  # pixels that a warp may be off
 
 
 class Raster:
@@ -68,18 +66,17 @@ class Raster:
         self._file = handles.enter_context(opened(path))
         roles = dict(enumerate(self._file.colorinterp, 1))
         self._indexes = [i for i, role in roles.items() if role is not ColorInterp.alpha]
-        self._alphas = [i for i, role in roles.items() if role is ColorInterp.alpha]
         self._check_bands()
         self.grid = GeoBox(self._file.shape, self._file.transform, self._file.crs)
         self.bands = tuple(
             _band(self._file, i, alone=len(self._indexes) == 1) for i in self._indexes
         )
-        self.transparency = bool(self._alphas)
+        self.transparency = ColorInterp.alpha in roles.values()
         self.control_points = self._file.crs is None and bool(self._file.gcps[0])
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
         self.files = tuple(name for name in self._file.files if not name.endswith(_NOT_PIXELS))
-        self._warps: list[tuple[WarpedVRT, list[int]]] = []
+        self._warps: list[tuple[Warp, list[int]]] = []
         self._try_last_pixel()
 
     def warp_onto(self, grid: GeoBox, resampling: Resampling) -> None:
@@ -105,8 +102,9 @@ class Raster:
         values = [math.nan if value is None else value for value in self.nodata]
         for text in dict.fromkeys(map(repr, values)):  # NaN does not equal itself
             group = [k for k, value in enumerate(values) if repr(value) == text]
-            warped = warp(self._file, grid, resampling, values[group[0]], "float32")
-            self._warps.append((self._handles.enter_context(warped), group))
+            nodata = values[group[0]]
+            warped = Warp(self._file, grid, resampling, nodata, "float32", self._handles)
+            self._warps.append((warped, group))
 
     def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         """Returns `(C, h, w)` float32 pixels and their validity; the window lies inside the grid.
@@ -149,16 +147,13 @@ class Raster:
     def _read_own(self, window: Window) -> Pixels:
         pixels: Pixels = self._file.read(self._indexes, window=window, out_dtype=np.float32)
         pixels[~read_masks(self._file, self._indexes, window)] = np.nan
-        if self._alphas:  # GDAL's mask heeds it in files of two or four bands only
-            alphas = self._file.read(self._alphas, window=window)
-            pixels[:, (alphas == 0).any(axis=0)] = np.nan
         return pixels
 
     def _read_warped(self, window: Window) -> Pixels:
         shape = (len(self._indexes), int(window.height), int(window.width))
         pixels = np.empty(shape, np.float32)
         for warped, group in self._warps:
-            pixels[group] = read_warped(warped, [self._indexes[k] for k in group], window)
+            pixels[group] = warped.read([self._indexes[k] for k in group], window)
         return pixels
 
     def _check_bands(self) -> None:
@@ -214,57 +209,23 @@ def same_place(one: GeoBox, other: GeoBox) -> bool:
     return True
 
 
-def warp(
-    file: Any,  # noqa: ANN401 - rasterio has no types
-    grid: GeoBox,
-    resampling: Resampling,
-    nodata: float,
-    dtype: str,
-) -> WarpedVRT:
-    """Lays an open file onto another grid, for `read_warped`; NaN where it has nothing to say."""
-    assert grid.crs is not None
-    return WarpedVRT(
-        file,
-        crs=str(grid.crs.to_wkt()),
-        transform=grid.affine,
-        height=grid.shape[0] + 1,  # see `read_warped`
-        width=grid.shape[1],
-        resampling=GdalResampling[resampling],
-        src_nodata=nodata,
-        nodata=math.nan,
-        dtype=dtype,
-        tolerance=_TOLERANCE,
-        UNIFIED_SRC_NODATA="NO",  # else a value that other bands lack counts as data
-    )
-
-
 def read_masks(file: Any, indexes: list[int], window: Window) -> NDArray[np.bool_]:  # noqa: ANN401
-    """Returns where GDAL takes bands of a file for valid, `(bands, h, w)`: nodata, masks.
+    """Returns where bands of a file are valid, `(bands, h, w)`: no nodata, not masked, opaque.
 
-    Where a file has nodata and transparency GDAL heeds the first alone, and rasterio says so;
-    `Raster` heeds both.
+    Of these GDAL heeds one alone: a mask or transparency hides nodata, or the other way round.
     """
-    hidden = ColorInterp.alpha in file.colorinterp and file.nodata is not None
-    with warnings.catch_warnings() if hidden else nullcontext():
-        if hidden:
-            warnings.simplefilter("ignore", NodataShadowWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NodataShadowWarning)  # rasterio's word for it
         masks: NDArray[np.bool_] = file.read_masks(indexes, window=window) > 0
+    nodata = [file.nodatavals[i - 1] for i in indexes]
+    by_value = all(MaskFlags.nodata in file.mask_flag_enums[i - 1] for i in indexes)
+    if not by_value and any(value is not None for value in nodata):
+        for mask, band, value in zip(masks, file.read(indexes, window=window), nodata, strict=True):
+            mask &= band != value
+    alphas = [i for i, role in enumerate(file.colorinterp, 1) if role is ColorInterp.alpha]
+    if alphas:
+        masks &= (file.read(alphas, window=window) != 0).all(axis=0)
     return masks
-
-
-def read_warped(warped: WarpedVRT, indexes: list[int], window: Window) -> NDArray[Any]:
-    """Returns bands `(C, h, w)` of a window, the same pixels whatever the window."""
-    # GDAL warps a large window, or the whole image, in one go. Coordinates are interpolated
-    # on the way, so the same pixel would differ from window to window. Up to the height of a
-    # block, and short of the whole, it warps the blocks that windows share.
-    height, few = int(window.height), warped.block_shapes[0][0]
-    shape = (len(indexes), height, int(window.width))
-    pixels = np.empty(shape, warped.dtypes[0])
-    for first in range(0, height, few):
-        rows = min(few, height - first)
-        strip = Window(window.col_off, window.row_off + first, window.width, rows)
-        pixels[:, first : first + rows] = warped.read(indexes, window=strip)
-    return pixels
 
 
 @contextmanager

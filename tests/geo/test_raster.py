@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from m3amba_geo.errors import CRSMissingError, FileMissingError, RasterUnreadableError
 from m3amba_geo.geo.bands import Band
-from m3amba_geo.geo.codes import read_label_raster
+from m3amba_geo.geo.codes import open_codes, read_label_raster
 from m3amba_geo.geo.raster import open_raster, same_place
 from tests.conftest import CRS, TRANSFORM, write_raster
 
@@ -155,16 +155,39 @@ def test_transparency_masks_and_is_no_band(tmp_path, bands, grid):
     assert all(list(zip(*(~v).nonzero(), strict=True)) == [(1, 2)] for v in valid)
 
 
-def test_nodata_and_transparency_are_both_heeded(tmp_path):
-    pixels = np.repeat(COUNTING.astype(np.uint8) + 1, 4, axis=0)
-    pixels[3] = 255
-    pixels[3, 1, 2] = 0
-    pixels[:3, 3, 4] = 99
-    path = write_raster(tmp_path / "a.tif", pixels, photometric="rgb", alpha="yes", nodata=99)
-    with open_raster(path) as raster:
-        assert raster.transparency
-    _, valid = read(path)
-    assert all(list(zip(*(~v).nonzero(), strict=True)) == [(1, 2), (3, 4)] for v in valid)
+def hidden(path, how, dtype, nodata):
+    """Writes 1 to 30, pixel (1, 2) masked or transparent, with a nodata value or none."""
+    band = COUNTING.astype(dtype)
+    there = with_invalid(np.ones((1, 5, 6), dtype), 0, (0, 1, 2))
+    if how == "alpha":
+        write_raster(path, np.concatenate([band, there]), nodata=nodata)
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+        return path
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        write_raster(path, band, nodata=nodata)
+        with rasterio.open(path, "r+") as file:
+            file.write_mask(there[0] > 0)
+    return path
+
+
+@pytest.mark.parametrize("grid", [None, moved(0, 0, (4, 6))])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("how", ["alpha", "mask"])
+@pytest.mark.parametrize(("nodata", "invalid"), [(None, [(1, 2)]), (22, [(1, 2), (3, 3)])])
+def test_what_masks_a_pixel_hides_nothing_else_that_does(
+    tmp_path, how, dtype, nodata, invalid, grid
+):
+    """GDAL heeds one of nodata, mask and transparency; which one, changes with the grid."""
+    path = hidden(tmp_path / "a.tif", how, dtype, nodata)
+    pixels, valid = read(path, grid, "nearest")
+    assert list(zip(*(~valid[0]).nonzero(), strict=True)) == invalid
+    assert pixels[0, 1, 3] == 10
+    with open_codes(path) as codes:
+        if grid is not None:
+            codes.warp_onto(grid)
+        _, valid = codes.read(0, 0, *codes.shape)
+    assert list(zip(*(~valid).nonzero(), strict=True)) == invalid
 
 
 @pytest.mark.parametrize("grid", [None, moved(0, 0, (4, 6))])
