@@ -198,8 +198,10 @@ def load_bundle(path: Path) -> Bundle:
     if _digest(header[_KEY], tensors) != header.get("sha256"):
         raise _damaged(path, "its checksum does not fit its content")
     try:
+        weights = _under(tensors, "network.")
+        _check_shapes(weights, manifest.network)  # a few words can ask for any amount of memory
         network = build(manifest.network).eval()
-        network.load_state_dict(_under(tensors, "network."))
+        network.load_state_dict(weights)
         neighbourhoods = tuple(
             _neighbourhoods(tensors, n, manifest) for n in range(len(manifest.scaling))
         )
@@ -207,6 +209,14 @@ def load_bundle(path: Path) -> Bundle:
     except (RuntimeError, ValueError, KeyError) as error:
         raise _damaged(path, f"tensors do not fit the manifest ({error})") from error
     return Bundle(manifest, network, _under(tensors, "guide."), areas, neighbourhoods)
+
+
+def _check_shapes(weights: Mapping[str, Tensor], config: NetworkConfig) -> None:
+    """Raises ValueError where weights are not those of such a network, without making one."""
+    with torch.device("meta"):
+        wanted = build(config).state_dict()
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in wanted.items()}:
+        raise ValueError("names or shapes of the network's weights")
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -207,6 +207,7 @@ MANIFESTS = {
     "another modality": lambda m: m["modalities"].append(m["modalities"][0]),
     "other bands": lambda m: m["network"].update(bands=[4, 2]),
     "wider": lambda m: m["network"].update(width=16),
+    "larger than any memory": lambda m: m["network"].update(width=4096, depth=64, states=256),
     "impossible": lambda m: m["network"].update(patch=-1),
     "surer than it is": lambda m: m.update(temperature=0.5),
     "no temperature": lambda m: m.update(temperature=float("nan")),

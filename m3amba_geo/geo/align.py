@@ -55,20 +55,24 @@ class Stack:
 
     Attributes:
         grid: The grid.
-        modalities: The modalities, in the order of the scene.
+        modalities: The modalities, in the order of the scene, or of the model that they are for.
         coverage: Which of its pixels count.
+        files: All files that pixels and grid come from, those behind virtual rasters among them.
     """
 
-    def __init__(self, grid: GeoBox, modalities: Sequence[Modality], dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        grid: GeoBox,
+        modalities: Sequence[Modality],
+        dropout: float = 0.0,
+        reference: Sequence[str] = (),
+    ) -> None:
+        rasters = [raster for modality in modalities for raster in modality.rasters]
+        names = [*reference, *(name for raster in rasters for name in raster.files)]
+        self.files = [Path(name) for name in dict.fromkeys(names)]
         self.grid = grid
         self.modalities = tuple(modalities)
         self.coverage = Coverage.of([modality.name for modality in modalities], dropout)
-
-    @property
-    def files(self) -> list[Path]:
-        """All files that its pixels come from, those behind virtual rasters among them."""
-        rasters = [raster for modality in self.modalities for raster in modality.rasters]
-        return [Path(name) for raster in rasters for name in raster.files]
 
     def strip_bytes(self, rows: int) -> int:
         """Returns the size of the blocks of its files that so many rows lie in."""
@@ -163,7 +167,7 @@ def open_stack(
                 _bring_onto(raster, grid, scene, emit)
             bands = None if trained is None else trained[n].bands
             modalities.append(_modality(name, rasters, bands, emit))
-        yield Stack(grid, modalities, dropout)
+        yield Stack(grid, modalities, dropout, reference.files)
 
 
 def _modality(

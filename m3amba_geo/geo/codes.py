@@ -40,7 +40,7 @@ class CodeRaster:
     def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
         self._handles = handles
-        self._file = handles.enter_context(opened(path))
+        self._file, _ = handles.enter_context(opened(path))
         _check_bands(self._file, path)
         self._warped: Warp | None = None
         self._zero_is_none = MaskFlags.all_valid in self._file.mask_flag_enums[0]

@@ -25,7 +25,8 @@ from m3amba_geo.geo.labels import LandCover, Legend
 from m3amba_geo.geo.region import Region
 
 _TILE = 256
-_WIDE = 8 * _TILE  # pixels of a row that are written at a time
+_WIDE = 8  # tiles that are written at a time
+_PIECE = 32 * 2**20  # bytes of them, if more than one
 
 
 def code_type(legend: Legend) -> str:
@@ -51,21 +52,32 @@ class Layer:
     names: tuple[str, ...]
     legend: Legend = ()
 
+    @property
+    def pixel(self) -> int:
+        """Bytes of a pixel in all bands."""
+        return np.dtype(self.dtype).itemsize * len(self.names)
 
-def pieces(shape: tuple[int, int]) -> Iterator[Region]:
-    """Yields the windows in which a map of `(H, W)` is written: some whole tiles each."""
+
+def pieces(shape: tuple[int, int], pixel: int = 1) -> Iterator[Region]:
+    """Yields the windows in which maps of `(H, W)` are written: some whole tiles each.
+
+    Args:
+        shape: `(H, W)`.
+        pixel: Bytes of a pixel in all maps that are written together.
+    """
     height, width = shape
+    wide = _TILE * max(1, min(_WIDE, _PIECE // (_TILE * _TILE * pixel)))
     for top in range(0, height, _TILE):
-        for left in range(0, width, _WIDE):
-            yield Region(top, left, min(top + _TILE, height), min(left + _WIDE, width))
+        for left in range(0, width, wide):
+            yield Region(top, left, min(top + _TILE, height), min(left + wide, width))
 
 
 class MapWriter:
     """Takes one of the `pieces` after the other."""
 
-    def __init__(self, file: Any) -> None:  # noqa: ANN401 - rasterio has no types
+    def __init__(self, file: Any, pixel: int) -> None:  # noqa: ANN401 - rasterio has no types
         self._file = file
-        self._pieces = pieces(file.shape)
+        self._pieces = pieces(file.shape, pixel)
 
     def write(self, pixels: NDArray[Any]) -> None:
         """Takes the next piece, `(h, w)` or `(bands, h, w)`.
@@ -92,8 +104,12 @@ class MapWriter:
 
 
 @contextmanager
-def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[MapWriter]:
+def open_map(
+    layer: Layer, grid: GeoBox, scratch_of: ScratchOf, pixel: int = 1
+) -> Iterator[MapWriter]:
     """Yields a writer for a GeoTIFF on `grid`; class names are written beside it.
+
+    `pixel` is that of `pieces`.
 
     The files have temporary names from `files.together`, which makes them real or removes them.
 
@@ -128,7 +144,7 @@ def open_map(layer: Layer, grid: GeoBox, scratch_of: ScratchOf) -> Iterator[MapW
             if layer.legend:
                 file.write_colormap(1, color_table(layer.legend))
                 file.update_tags(1, **{f"CLASS_{e.code}": e.name for e in layer.legend})
-            writer = MapWriter(file)
+            writer = MapWriter(file, pixel)
             yield writer
             writer.check_complete()
         _check_whole(scratch)

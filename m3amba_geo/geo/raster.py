@@ -63,7 +63,7 @@ class Raster:
     def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
         self._handles = handles
-        self._file = handles.enter_context(opened(path))
+        self._file, files = handles.enter_context(opened(path))
         roles = dict(enumerate(self._file.colorinterp, 1))
         self._indexes = [i for i, role in roles.items() if role is not ColorInterp.alpha]
         self._check_bands()
@@ -75,7 +75,7 @@ class Raster:
         self.control_points = self._file.crs is None and bool(self._file.gcps[0])
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
-        self.files = tuple(name for name in self._file.files if not name.endswith(_NOT_PIXELS))
+        self.files = tuple(name for name in files if not name.endswith(_NOT_PIXELS))
         self._warps: list[tuple[Warp, list[int]]] = []
         self._try_last_pixel()
 
@@ -229,8 +229,11 @@ def read_masks(file: Any, indexes: list[int], window: Window) -> NDArray[np.bool
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[tuple[Any, list[str]]]:
     """Opens a file with the drivers that are allowed; they and the network stay so till it closes.
+
+    Yields:
+        The dataset, and all files that it is made from, those behind virtual rasters among them.
 
     Raises:
         FileMissingError: It is not there.
@@ -239,9 +242,10 @@ def opened(path: Path) -> Iterator[Any]:
     """
     check_reach(path)
     with Env(**gdal_options()), _dataset(gdal_name(path), path) as file:
+        files = dict.fromkeys(file.files)
         if file.driver == "VRT":
-            _check_sources(file, path, {gdal_name(path)})
-        yield file
+            files |= _check_sources(file, path, {gdal_name(path)})
+        yield file, [*files]
 
 
 def _dataset(name: str, path: Path) -> Any:  # noqa: ANN401 - rasterio has no types
@@ -254,16 +258,23 @@ def _dataset(name: str, path: Path) -> Any:  # noqa: ANN401 - rasterio has no ty
         raise unreadable(path, error) from error
 
 
-def _check_sources(file: Any, path: Path, seen: set[str]) -> None:  # noqa: ANN401
-    """Opens what a virtual raster points at: GDAL itself would take any driver for it, later."""
+def _check_sources(file: Any, path: Path, seen: set[str]) -> dict[str, None]:  # noqa: ANN401
+    """Opens what a virtual raster points at: GDAL itself would take any driver for it, later.
+
+    Returns:
+        The files of all that it points at, which GDAL tells of the first level only.
+    """
+    files: dict[str, None] = {}
     for source in sources_of(file.tags(ns="xml:VRT")["xml:VRT"], file.name):
         if on_network(source):
             check_reach(source)
         elif source not in seen:
             seen.add(source)
             with _dataset(source, path) as inner:
+                files |= dict.fromkeys(inner.files)
                 if inner.driver == "VRT":
-                    _check_sources(inner, path, seen)
+                    files |= _check_sources(inner, path, seen)
+    return files
 
 
 def unreadable(path: Path, error: Exception) -> RasterUnreadableError:

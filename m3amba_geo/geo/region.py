@@ -47,7 +47,7 @@ def region_of(grid: GeoBox, bounds: tuple[float, float, float, float] | None) ->
     )
     if region.bottom <= region.top or region.right <= region.left:
         raise NoOverlapError(
-            f"The bounds {bounds} do not meet the raster.",
-            "Give left, bottom, right, top in the CRS of the reference raster.",
+            f"The bounds {bounds} do not meet the raster, or hold less than half of a pixel.",
+            "Give left, bottom, right, top in the CRS of the reference raster, farther apart.",
         )
     return region

@@ -134,6 +134,8 @@ class Journal:
             if top < bottom:
                 rows = slice(top - block.top, bottom - block.top)
                 found.append(self._read(block, rows, slice(place.left, place.right)))
+        if len(found) == 1:
+            return found[0]
         return {role: np.concatenate([part[role] for part in found], 1) for role in found[0]}
 
     def _read(self, block: Region, rows: slice, columns: slice) -> dict[str, NDArray[Any]]:

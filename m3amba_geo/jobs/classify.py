@@ -101,7 +101,8 @@ def make_map(
     with locked(*_paths(layers)), ExitStack() as handles:
         drop_scratches(*_paths(layers), *names, *others)
         mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))
-        check_apart(outputs, mapper.stack.files)
+        masks = [] if mapper.mask is None else map(Path, mapper.mask.files)
+        check_apart(outputs, [*mapper.stack.files, *masks])
         region, patch = mapper.region, mapper.predictor.patch
         blocks = blocks_of(region, patch, mapper.stride)
         journal = handles.enter_context(

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from m3amba_geo.files import fingerprint
+from m3amba_geo.geo.align import Stack, TrainedModality
 from m3amba_geo.geo.labels import Labels
 from m3amba_geo.geo.raster import Raster
 from m3amba_geo.sources import local_file
@@ -33,6 +35,20 @@ def content(raster: Raster) -> str:
     worker may know it by another path.
     """
     return json.dumps([_changed(raster), raster_content(raster), str(raster.nodata)])
+
+
+def stack_contents(stack: Stack, trained: Sequence[TrainedModality]) -> dict[str, str]:
+    """Returns what tells the rasters of a stack from others, and what their bands stand for.
+
+    Args:
+        stack: A scene, opened for a model.
+        trained: The modalities of the model.
+    """
+    return {
+        f"raster {raster.path.name} ({known.name}, {n})": f"{content(raster)} {modality.chosen}"
+        for known, modality in zip(trained, stack.modalities, strict=True)
+        for n, raster in enumerate(modality.rasters)
+    }
 
 
 def _changed(raster: Raster) -> list[tuple[str, int]]:

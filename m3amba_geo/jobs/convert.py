@@ -26,7 +26,7 @@ from m3amba_geo.errors import (
     WeightsUnavailableError,
 )
 from m3amba_geo.events import Artifact, Listener, Started, Warned
-from m3amba_geo.files import check_apart, check_output, fingerprint
+from m3amba_geo.files import check_apart, check_output, drop_scratches, fingerprint, locked
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.legend import Legend, legend_of_csv
@@ -120,7 +120,9 @@ def run(
             f"of sha256 {identity.sha256}.",
         )
     )
-    save_bundle(out, Bundle(manifest, network, weights, (area,)))
+    with locked(out):
+        drop_scratches(out)
+        save_bundle(out, Bundle(manifest, network, weights, (area,)))
     emit(Artifact(str(out), "model"))
     return ConvertResults(
         out,

@@ -108,8 +108,19 @@ def _survey(raster: CodeRaster, pixels: Positions) -> _Survey:
 
 
 def _codes(raster: CodeRaster, top: int, left: int, height: int, width: int) -> NDArray[np.uint16]:
-    """Returns the codes of a window of a map; 0 where it has none."""
+    """Returns the codes of a window of a map; 0 where it has none.
+
+    Raises:
+        ClassMismatchError: It holds values that are no codes of classes.
+    """
     values, valid = raster.read(top, left, height, width)
+    if (valid & (values == 0)).any():  # where 0 is nodata, or none is declared, it is not valid
+        raise ClassMismatchError(
+            f"{raster.path} holds 0 and declares another value as nodata; class codes lie in "
+            f"1..{MAX_CODE}.",
+            "If 0 stands for no class, declare it: gdal_edit.py -a_nodata 0 FILE. If it is a "
+            "class, give it another code.",
+        )
     codes = np.where(valid, values, 0)
     if codes.min() < 0 or codes.max() > MAX_CODE:
         raise ClassMismatchError(

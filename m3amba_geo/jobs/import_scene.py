@@ -13,11 +13,11 @@ from odc.geo.geobox import GeoBox
 from m3amba_geo import __version__
 from m3amba_geo.errors import BenchmarkUnclearError
 from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned
-from m3amba_geo.files import check_output, output_error, together
+from m3amba_geo.files import check_output, drop_scratches, locked, output_error, together
 from m3amba_geo.geo.benchmarks import Benchmark
 from m3amba_geo.geo.colors import fill_in
 from m3amba_geo.geo.legend import LandCover, Legend
-from m3amba_geo.geo.maps import Layer, open_map, pieces
+from m3amba_geo.geo.maps import Layer, names_path, open_map, pieces
 from m3amba_geo.jobs.benchmark_files import Candidate, Parts, find_parts
 
 Codes = NDArray[np.uint8]
@@ -74,10 +74,12 @@ def run(
     codes = {f"labels_{role}" if role != "all" else "labels": v for role, v in labels.items()}
     files = {name: out / f"{name}.tif" for name in (*parts.modalities, *codes)}
     settings, classes = out / "m3amba.toml", out / "legend.csv"
-    _check_outputs(out, [*files.values(), settings, classes], overwrite=overwrite)
+    outputs = [*files.values(), settings, classes]
+    _check_outputs(out, outputs, overwrite=overwrite)
     grid = GeoBox(parts.shape, Affine.identity(), None)
     rasters = {}
-    with together() as scratch_of:
+    with locked(settings), together() as scratch_of:
+        drop_scratches(*outputs, *map(names_path, files.values()))
         for done, (name, path) in enumerate(files.items(), 1):
             if name in codes:
                 cube, layer = codes[name][..., None], Layer(path, "uint8", 0, ("class",), legend)

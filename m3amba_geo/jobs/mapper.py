@@ -25,7 +25,7 @@ from m3amba_geo.infer.blocks import RowRecords, row_type
 from m3amba_geo.infer.journal import Identity
 from m3amba_geo.infer.predict import Rows, map_rows
 from m3amba_geo.infer.predictor import Predictor, agreement, probes
-from m3amba_geo.jobs.contents import content
+from m3amba_geo.jobs.contents import content, stack_contents
 from m3amba_geo.jobs.machine import prepare, versions
 from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.model.confidence import tempered
@@ -155,7 +155,7 @@ def open_mapper(
             "mask": "" if mask is None else content(mask),
             "set of outputs": str(kind),
         }
-        identity |= _contents(stack) | versions()
+        identity |= stack_contents(stack, known.modalities) | versions()
         yield Mapper(
             stack, predictor, stride, legend, known.temperature, mask, region, kind, backend,
             identity,
@@ -197,6 +197,11 @@ def _raster_cache(stack: Stack, predictor: Predictor, memory: int) -> Env:
 def _model(bundle: Bundle, config: ClassifyConfig, emit: Listener) -> GuidedM3amba:
     identity = bundle.manifest.guide
     if identity is None:
+        if config.guide_weights is not None:
+            raise UsageError(
+                f"This model has no guide, and {config.guide_weights} has no use.",
+                "Leave --guide-weights out.",
+            )
         return GuidedM3amba(bundle.network, None)
     encoder = load_encoder_by_identity(identity, config.guide_weights, emit)
     guide = ClipGuide(encoder, bundle.manifest.network.bands)
@@ -275,11 +280,3 @@ def _mask(handles: ExitStack, path: Path | None, grid: GeoBox) -> Raster | None:
             "Give a mask with the size and geotransform of the reference raster.",
         )
     return mask
-
-
-def _contents(stack: Stack) -> dict[str, str]:
-    return {
-        f"raster {raster.path.name} ({modality.name}, {n})": content(raster)
-        for modality in stack.modalities
-        for n, raster in enumerate(modality.rasters)
-    }

@@ -1,5 +1,6 @@
 """The pixels of a map: made block by block, put together in order."""
 
+from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 
@@ -55,12 +56,13 @@ def put_together(
     """
     counts = {role: np.zeros(65536, np.int64) for role, layer in layers.items() if layer.legend}
     (height, width), done = grid.shape, 0
+    pixel = sum(layer.pixel for layer in layers.values())
     with ExitStack() as handles:
         writers = {
-            role: handles.enter_context(open_map(layer, grid, scratch_of))
+            role: handles.enter_context(open_map(layer, grid, scratch_of, pixel))
             for role, layer in layers.items()
         }
-        for piece in pieces((height, width)):
+        for piece in pieces((height, width), pixel):
             found = journal.part(piece)
             for role, writer in writers.items():
                 writer.write(found[role])
@@ -74,6 +76,8 @@ def put_together(
 def named_pixels(counts: NDArray[np.int64], legend: Legend, *, masked: bool) -> dict[str, int]:
     """Returns the pixels of each class by name, and those without a class as `nodata`.
 
+    A name that several classes bear, or that is `nodata`, is followed by the code.
+
     Raises:
         AllNodataError: No pixel has a class.
     """
@@ -83,8 +87,12 @@ def named_pixels(counts: NDArray[np.int64], legend: Legend, *, masked: bool) -> 
             f"{' within the mask' if masked else ''}.",
             "Check the nodata values of the rasters and that they overlap.",
         )
-    named = {entry.name: int(counts[entry.code]) for entry in legend}
-    return named | {"nodata": int(counts[0])}
+    borne = Counter([entry.name for entry in legend] + ["nodata"])
+    named = {
+        f"{entry.name} ({entry.code})" if borne[entry.name] > 1 else entry.name: entry.code
+        for entry in legend
+    }
+    return {name: int(counts[code]) for name, code in named.items()} | {"nodata": int(counts[0])}
 
 
 def tell_incomplete(counts: NDArray[np.int64], layer: Layer, emit: Listener) -> None:

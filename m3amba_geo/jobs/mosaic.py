@@ -14,16 +14,24 @@ from m3amba_geo.bundle import Manifest, load_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, MosaicConfig, SceneConfig
 from m3amba_geo.errors import AllNodataError, JournalError, M3ambaError, OutputExistsError
 from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned, ignore
-from m3amba_geo.files import check_apart, checksum, locked, output_error, together, write_text
+from m3amba_geo.files import (
+    check_apart,
+    checksum,
+    drop_scratches,
+    locked,
+    output_error,
+    together,
+    write_text,
+)
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.index import IndexedScene, read_index
-from m3amba_geo.geo.maps import code_type, used_path
-from m3amba_geo.geo.raster import open_raster
+from m3amba_geo.geo.maps import code_type, style_path, used_path
 from m3amba_geo.geo.tiles import Tile, check_grids, vrt_of
 from m3amba_geo.infer.journal import Identity, unlike, work_folder
 from m3amba_geo.jobs.classify import beside, make_map, maker
-from m3amba_geo.jobs.contents import content
+from m3amba_geo.jobs.contents import stack_contents
 from m3amba_geo.jobs.machine import versions
+from m3amba_geo.jobs.sidecar import sidecar_path
 
 VRT, TILES, RECORD = "mosaic.vrt", "tiles", "mosaic.json"
 _RECORDS = TypeAdapter(dict[str, dict[str, str]])
@@ -86,12 +94,16 @@ def run(
     vrt, tiles = config.out / VRT, config.out / TILES
     paths = {scene.name: tiles / f"{scene.name}.tif" for scene in scenes}
     files = [file for scene in scenes for modality in scene.modalities for file in modality.files]
-    check_apart([vrt, *paths.values()], [model, index, *files])
+    used = used_path(vrt) if coverage.fewer else None
+    ours = [vrt, *([] if used is None else [used]), sidecar_path(vrt), style_path(vrt)]
+    check_apart([*ours, config.out / RECORD, *paths.values()], [model, index, *files])
     _make_folders(config.out, tiles)
     with locked(vrt), ExitStack() as handles:
+        drop_scratches(*ours, config.out / RECORD)
         record = _read_record(config.out / RECORD)
-        if record is None and vrt.exists() and not options.overwrite:
-            raise OutputExistsError(f"{vrt} exists already, and is not ours.", _AGAIN)
+        for path in ours if record is None and not options.overwrite else ():
+            if path.exists():
+                raise OutputExistsError(f"{path} exists already, and is not ours.", _AGAIN)
         settings = _settings(digest, config, options)
         places, identities = _look(scenes, settings, bundle.manifest)
         todo = [
@@ -123,7 +135,6 @@ def run(
         legend = bundle.manifest.legend
         with together() as scratch_of:
             texts = {vrt: vrt_of(shown, code_type(legend), "class", legend)}
-            used = used_path(vrt) if coverage.fewer else None
             if used is not None:
                 marks = [Tile(str(used_path(Path(tile.name))), tile.grid) for tile in shown]
                 texts[used] = vrt_of(marks, "uint8", "modalities", coverage.legend())
@@ -155,14 +166,9 @@ def _look(
     """Opens every raster once; returns where tiles will lie, and what each depends on."""
     places, identities = [], {}
     for scene in scenes:
-        identity = dict(settings)
         with _opened(scene, known) as stack:
             places.append(Tile(f"{TILES}/{scene.name}.tif", stack.grid))
-        for modality in scene.modalities:
-            for n, file in enumerate(modality.files):
-                with open_raster(file) as raster:
-                    identity[f"raster {file.name} ({modality.name}, {n})"] = content(raster)
-        identities[scene.name] = identity
+            identities[scene.name] = {**settings, **stack_contents(stack, known.modalities)}
     check_grids(places)
     return places, identities
 

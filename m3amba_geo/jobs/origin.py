@@ -83,10 +83,10 @@ def _compare_names(raster: CodeRaster, legend: Legend) -> None:
         ClassMismatchError: They belong to another model or legend.
     """
     by_code = {entry.code: entry.name.strip() for entry in legend}
-    by_name = {name: code for code, name in by_code.items()}
     for code, spelled in raster.names.items():
         name = spelled.strip()
-        if by_code.get(code, name) != name or by_name.get(name, code) != code:
+        called_so = {number for number, called in by_code.items() if called == name}
+        if by_code.get(code, name) != name or (called_so and code not in called_so):
             known = ", ".join(f"{number} is {called!r}" for number, called in by_code.items())
             raise ClassMismatchError(
                 f"{raster.path} calls class {code} {name!r}; by its model or legend {known}.",

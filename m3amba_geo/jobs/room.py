@@ -3,8 +3,6 @@
 import shutil
 from collections.abc import Mapping
 
-import numpy as np
-
 from m3amba_geo.errors import DiskFullError, UsageError
 from m3amba_geo.geo.maps import Layer
 from m3amba_geo.geo.region import Region
@@ -29,7 +27,7 @@ def check_memory(
         UsageError: They do not.
     """
     width = region.shape[1]
-    waiting = sum(map(_pixel_bytes, layers.values())) * width * 2 * predictor.patch
+    waiting = sum(layer.pixel for layer in layers.values()) * width * 2 * predictor.patch
     sums = width * predictor.patch * (predictor.classes * 3 + 2) * 4
     need = (waiting + sums) / 2**20
     if need > allowed:
@@ -49,7 +47,7 @@ def check_disk(layers: Mapping[str, Layer], region: Region, journal: Journal) ->
     height, width = region.shape
     needs = [(journal.folder, journal.missing_bytes())]
     needs += [
-        (layer.path.resolve().parent, _pixel_bytes(layer) * height * width // _SHRINKS)
+        (layer.path.resolve().parent, layer.pixel * height * width // _SHRINKS)
         for layer in layers.values()
     ]
     for disk in {folder.stat().st_dev for folder, _ in needs}:
@@ -62,7 +60,3 @@ def check_disk(layers: Mapping[str, Layer], region: Region, journal: Journal) ->
                 f"outputs need at least {need / 2**20:.0f}.",
                 "Free some space, name an output on another disk, or map in parts with --bounds.",
             )
-
-
-def _pixel_bytes(layer: Layer) -> int:
-    return np.dtype(layer.dtype).itemsize * len(layer.names)

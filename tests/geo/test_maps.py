@@ -50,6 +50,15 @@ GRIDS = {
 }
 
 
+def test_pieces_of_many_bands_are_narrower_and_cover_the_map_all_the_same():
+    for pixel, widest in ((4, 2048), (200, 512), (5000, 256)):
+        covered = np.zeros((300, 3000), int)
+        for piece in pieces(covered.shape, pixel):
+            covered[piece.slices] += 1
+            assert piece.shape[1] <= widest
+        assert (covered == 1).all()
+
+
 def write(layer, grid, rows):
     """Writes `(H, W)` or `(bands, H, W)`."""
     places = pieces(rows.shape[-2:])

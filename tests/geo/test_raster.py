@@ -1,5 +1,7 @@
 """Rasters as files hold them, and warped onto other grids."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -126,6 +128,15 @@ def test_every_band_has_its_own_nodata(tmp_path, grid):
     pixels, valid = read(path, grid, "nearest")
     assert list(zip(*(~valid).nonzero(), strict=True)) == [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
     assert set(np.unique(pixels)) == {0, 1, 2, 3}
+
+
+def test_files_are_all_that_a_virtual_raster_is_made_from(tmp_path):
+    path = write_raster(tmp_path / "a.tif", COUNTING)
+    for name, source in (("inner", "a.tif"), ("outer", "inner.vrt")):
+        band = VRT_BAND.format(type="Byte", band=1, extra="", file=source)
+        path = write_vrt(tmp_path / f"{name}.vrt", [band])
+    with open_raster(path) as raster:
+        assert {Path(name).name for name in raster.files} == {"outer.vrt", "inner.vrt", "a.tif"}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

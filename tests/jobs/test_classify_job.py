@@ -33,8 +33,10 @@ from m3amba_geo.errors import (
 )
 from m3amba_geo.events import Artifact, Progress, Started, Warned, ignore
 from m3amba_geo.files import checksum
+from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.infer.journal import Journal
 from m3amba_geo.jobs import classify, mapper
+from m3amba_geo.jobs.mapping import named_pixels
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
 from tests.conftest import NAMES, TRANSFORM, write_raster
 
@@ -590,3 +592,18 @@ def test_processes_here_and_elsewhere_are_not_both_wanted(model, place, tmp_path
     config = ClassifyConfig(out=tmp_path / "map.tif", workers=2, scheduler="tcp://host:8786")
     with pytest.raises(UsageError, match="--scheduler"):
         classify.run(model, place.scene, config, ignore)
+
+
+def test_pixels_are_told_of_each_class_though_names_are_the_same():
+    legend = tuple(
+        LandCover(code, name, "#000000", str(code))
+        for code, name in ((1, "forest"), (2, "forest"), (3, "water"), (4, "nodata"))
+    )
+    told = named_pixels(np.array([5, 1, 2, 3, 4]), legend, masked=False)
+    assert told == {"forest (1)": 1, "forest (2)": 2, "water": 3, "nodata (4)": 4, "nodata": 5}
+
+
+def test_weights_of_a_guide_are_refused_by_a_model_that_has_none(trained, tmp_path):
+    config = ClassifyConfig(out=tmp_path / "map.tif", guide_weights=trained.model)
+    with pytest.raises(UsageError, match="has no guide"):
+        classify.run(trained.model, trained.place.scene, config, ignore)

@@ -207,6 +207,18 @@ def test_what_changed_is_noticed_and_named(model, scene, out, change, word):
     assert not work_folder(out).exists()
 
 
+def test_modalities_that_change_places_are_noticed(scene, out, tmp_path):
+    """Named otherwise than in the model, they are taken in the order given."""
+    model = tmp_path / "alike.m3amba"
+    save_bundle(model, bundle_of({"a": 1, "b": 1}, patch=PATCH))
+    (file,) = scene.modalities[1].files
+    other = shutil.copy(file, tmp_path / "c.tif")
+    one, two = ModalityConfig("x", (file,)), ModalityConfig("y", (Path(other),))
+    stopped(model, SceneConfig((one, two)), out)
+    with pytest.raises(JournalError, match=r"another raster b.tif \(a, 0\)"):
+        run(model, SceneConfig((two, one)), out)
+
+
 def test_what_does_not_change_the_map_may_change(model, scene, out, expected):
     stopped(model, scene, out)
     run(model, scene, out, memory=100, overwrite=True)

@@ -233,6 +233,30 @@ def test_a_map_without_a_class_under_any_label(trained, tmp_path):
         evaluate.run(path, config, ignore)
 
 
+def test_a_map_whose_class_0_is_no_nodata_is_refused(trained, labels, tmp_path):
+    path, codes = spoilt(trained, tmp_path)
+    write_raster(path, np.where(codes == 3, 0, codes)[None], nodata=255)
+    with pytest.raises(ClassMismatchError, match="declares another value as nodata"):
+        evaluate.run(path, EvaluateConfig(labels), ignore)
+
+
+def test_classes_may_share_a_name(place, tmp_path):
+    codes = place.truth.astype(np.uint8)
+    path = write_raster(tmp_path / "map.tif", codes[None], nodata=0)
+    names = {1: "forest", 2: "forest", 3: "water"}
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, **{f"CLASS_{code}": name for code, name in names.items()})
+    legend = tmp_path / "legend.csv"
+    legend.write_text("code,name\n1,forest\n2,forest\n3,water\n")
+    labels = LabelConfig(write_raster(tmp_path / "truth.tif", codes[None]), legend=legend)
+    found = evaluate.run(path, EvaluateConfig(labels, allow_train_overlap=True), ignore)
+    assert found.accuracy.overall == 1
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, CLASS_3="forest")
+    with pytest.raises(ClassMismatchError, match="calls class 3 'forest'"):
+        evaluate.run(path, EvaluateConfig(labels, allow_train_overlap=True), ignore)
+
+
 def test_nodata_of_the_map_under_a_label_is_no_hit(trained, labels, tmp_path):
     codes = read(trained.map).copy()
     test = (polygons(labels) > 0) & ~used(trained)

@@ -226,6 +226,16 @@ def test_what_lies_elsewhere_or_is_not_named_is_refused(model, scenes):
         run(model, scenes / "west_dem.tif")
 
 
+def test_what_lies_where_the_mosaic_goes_is_not_replaced_unasked(model, scenes):
+    index = geopackage(scenes)
+    style = index.parent / "out" / "mosaic.qml"
+    style.parent.mkdir()
+    style.write_text("<qgis/>")
+    with pytest.raises(OutputExistsError, match=r"mosaic\.qml exists already"):
+        run(model, index)
+    assert style.read_text() == "<qgis/>"
+
+
 def test_names_are_fit_for_files_and_all_different(model, scenes):
     results = run(model, geopackage(scenes, name=["../west/é 1", ".east"]))
     assert sorted(tiles(results)) == ["_west_é_1.tif", "east.tif"]
