@@ -57,7 +57,12 @@ class Stack:
         grid: The grid.
         modalities: The modalities, in the order of the scene, or of the model that they are for.
         coverage: Which of its pixels count.
-        files: All files that pixels and grid come from, those behind virtual rasters among them.
+
+    Args:
+        grid: The grid.
+        modalities: The modalities.
+        dropout: By what chance training silences modalities, see `Coverage`.
+        reference: Files that the grid is taken from.
     """
 
     def __init__(
@@ -67,12 +72,17 @@ class Stack:
         dropout: float = 0.0,
         reference: Sequence[str] = (),
     ) -> None:
-        rasters = [raster for modality in modalities for raster in modality.rasters]
-        names = [*reference, *(name for raster in rasters for name in raster.files)]
-        self.files = [Path(name) for name in dict.fromkeys(names)]
+        self._reference = reference
         self.grid = grid
         self.modalities = tuple(modalities)
         self.coverage = Coverage.of([modality.name for modality in modalities], dropout)
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that pixels and grid come from, those behind virtual rasters among them."""
+        rasters = [raster for modality in self.modalities for raster in modality.rasters]
+        names = [*self._reference, *(name for raster in rasters for name in raster.files)]
+        return [Path(name) for name in dict.fromkeys(names)]
 
     def strip_bytes(self, rows: int) -> int:
         """Returns the size of the blocks of its files that so many rows lie in."""

@@ -255,12 +255,7 @@ def _embeddings(
     guide.requires_grad_(False)
     places = [(scene.config, scene.stack) for scene in scenes]
     file = cache_file(guide, places, features, patches.patch)
-    if not world.leads:
-        world.wait()
-    embeddings = embed(guide, patches, file, emit)
-    if world.leads:
-        world.wait()  # the others find them in the file
-    return embeddings
+    return embed(guide, patches, file, emit, world)
 
 
 def _calibration(fitted: Fitted) -> str:

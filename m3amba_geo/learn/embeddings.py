@@ -26,6 +26,7 @@ from m3amba_geo.events import Listener, Note, Progress, Warned
 from m3amba_geo.files import drop_scratches, library_error, locked, output_error, whole
 from m3amba_geo.geo.raster import Pixels
 from m3amba_geo.learn.patches import Batch, Patches, Window
+from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.guide import ClipGuide
 
 _KEEP_EVERY = 300.0  # seconds of encoding that a kill may cost
@@ -53,6 +54,11 @@ class Embeddings:
         """Where the windows are in `values`."""
         return {Window(*window): row for row, window in enumerate(self.windows.tolist())}
 
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Returns them as a file holds them."""
+        named = {"windows": self.windows, "values": self.values, "empty": self.empty}
+        return {name: np.ascontiguousarray(array) for name, array in named.items()}
+
     def first(self, count: int) -> "Embeddings":
         """Returns those of the first windows."""
         return Embeddings(self.windows[:count], self.values[:count], self.empty)
@@ -69,7 +75,9 @@ class Embeddings:
         return [embedding.contiguous() for embedding in torch.from_numpy(found).unbind(1)]
 
 
-def embed(guide: ClipGuide, patches: Patches, path: Path, emit: Listener) -> Embeddings:
+def embed(
+    guide: ClipGuide, patches: Patches, path: Path, emit: Listener, world: World = ALONE
+) -> Embeddings:
     """Returns the embeddings of every window that training and validation may see.
 
     Args:
@@ -78,9 +86,15 @@ def embed(guide: ClipGuide, patches: Patches, path: Path, emit: Listener) -> Emb
         path: File for this guide, these rasters and this patch side; it may hold the embeddings of
             some windows already. Where it can't be written, that is a warning.
         emit: Told of progress and of the file.
+        world: The processes that share the work out; the first of them keeps the file.
+
+    Raises:
+        ProcessLostError: Another process has ended.
     """
     shelf = _Shelf(path, emit)
     known = shelf.take()
+    if not world.same("" if known is None else _digest(known.arrays())):
+        known = None  # machines with files of their own
     if known is None:
         empty = _encode(guide, [np.zeros_like(p) for p in patches.patch_at(Window(0, 0, 0))])
         known = Embeddings(
@@ -93,16 +107,22 @@ def embed(guide: ClipGuide, patches: Patches, path: Path, emit: Listener) -> Emb
     more = np.array([(w.scene, w.top, w.left) for w in missing], np.int64).reshape(-1, 3)
     every = Embeddings(
         np.concatenate([known.windows, more]),
-        np.concatenate([known.values, np.empty((len(more), *known.empty.shape), np.float32)]),
+        np.concatenate([known.values, np.zeros((len(more), *known.empty.shape), np.float32)]),
         known.empty,
     )
     before, kept_at = len(known.windows), time.monotonic()
-    for done, window in enumerate(missing, start=1):
-        every.values[before + done - 1] = _encode(guide, patches.patch_at(window))
-        emit(Progress("embedding", done, len(missing), "windows"))
-        if done == len(missing) or time.monotonic() - kept_at > _KEEP_EVERY:
-            shelf.keep(every.first(before + done))
+    part = world.part(len(missing))
+    own, values = missing[part], every.values[before:]
+    for done, window in enumerate(own, start=1):
+        values[part.start + done - 1] = _encode(guide, patches.patch_at(window))
+        emit(Progress("embedding", done, len(own), "windows"))
+        if world.leads and time.monotonic() - kept_at > _KEEP_EVERY:
+            shelf.keep(every.first(before + done))  # its own come first
             kept_at = time.monotonic()
+    if missing:
+        world.sum(torch.from_numpy(values))
+        if world.leads:
+            shelf.keep(every)
     return every
 
 
@@ -152,10 +172,7 @@ class _Shelf:
             )
 
     def _write(self, embeddings: Embeddings) -> None:
-        arrays = {
-            name: np.ascontiguousarray(getattr(embeddings, name))
-            for name in ("windows", "values", "empty")
-        }
+        arrays = embeddings.arrays()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -5,7 +5,7 @@ Letters: P patch side, C_n bands of modality n.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -235,7 +235,7 @@ class Patches:
 
     def _visit(self, number: int, config: TrainConfig) -> _Patch:
         epoch, place = divmod(number, len(self.cells))
-        order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(self.cells))
+        order = _order(config.seed, epoch, len(self.cells))
         rng = np.random.default_rng([config.seed, 2, number])
         patch = self._seen(self.cells[order[place]], rng)
         # What is made of two can't be counted beforehand, as fixed embeddings want it.
@@ -294,6 +294,12 @@ def _batch(patches: Sequence[_Patch]) -> Batch:
 def _stacked(patches: Sequence[list[Pixels]]) -> list[Tensor]:
     """Returns, for each modality, `(B, C_n, P, P)`."""
     return [torch.from_numpy(np.stack(same)) for same in zip(*patches, strict=True)]
+
+
+@lru_cache(2)  # a batch may end one epoch and begin the next
+def _order(seed: int, epoch: int, cells: int) -> NDArray[np.int64]:
+    """Returns the order in which an epoch visits the cells."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(cells)
 
 
 def _cells(scene: int, classes: Marks[np.int32]) -> NDArray[np.int64]:

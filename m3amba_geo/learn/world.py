@@ -128,6 +128,17 @@ class World:
                 "Give all processes the same command, and all machines the same files.",
             )
 
+    def same(self, what: str) -> bool:
+        """Returns whether all processes have the same; all are told alike.
+
+        Raises:
+            ProcessLostError: Another process has ended.
+        """
+        own = torch.tensor([*hashlib.sha256(what.encode()).digest()])
+        leading = self.sum(own * self.leads)
+        apart = self.sum(torch.tensor([not torch.equal(own, leading)], dtype=torch.int64))
+        return not apart.item()
+
     def wait(self) -> None:
         """Waits until all processes are here.
 

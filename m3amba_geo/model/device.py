@@ -53,7 +53,7 @@ def choose_precision(name: Precision, device: torch.device, emit: Listener) -> t
         return torch.float32
     native: dict[str, Callable[[], bool]] = {
         "cpu": torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        "cuda": torch.cuda.is_bf16_supported,
+        "cuda": native_bf16,
     }
     if device.type not in native or not native[device.type]():
         if name == "auto":
@@ -63,6 +63,24 @@ def choose_precision(name: Precision, device: torch.device, emit: Listener) -> t
         )
     emit(Note("Precision: bf16."))
     return torch.bfloat16
+
+
+def native_bf16() -> bool:
+    """Whether the GPU has bfloat16 arithmetic; older ones only make believe, slowly."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def encoder_precision(device: torch.device, *, gradients: bool) -> torch.dtype:
+    """Returns the type in which a frozen image encoder computes.
+
+    On CUDA that is fp16, as released, where nothing is learnt through it. Gradients of its input
+    are too small for fp16, most of them 0: they take bfloat16, or float32 on an older GPU.
+    """
+    if device.type != "cuda":
+        return torch.float32
+    if not gradients:
+        return torch.float16
+    return torch.bfloat16 if native_bf16() else torch.float32
 
 
 _MMAP_THRESHOLD = -3  # of glibc's mallopt

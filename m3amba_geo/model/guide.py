@@ -18,6 +18,7 @@ from m3amba_geo.config import GuideConfig
 from m3amba_geo.errors import WeightsUnavailableError
 from m3amba_geo.events import Listener, Note, Warned
 from m3amba_geo.model import weights as files
+from m3amba_geo.model.device import autocast, encoder_precision
 from m3amba_geo.model.tower import build_tower, embedding_width, read_tower
 
 
@@ -46,16 +47,11 @@ class Encoder:
     Args:
         visual: Image tower with an `image_size`, `(B, 3, H, W) -> (B, F)`; frozen in place.
         identity: Where it came from.
-        half: Precision on CUDA, by autocast (published: fp16; bf16 keeps small gradients).
-            Elsewhere the encoder runs in float32.
     """
 
-    def __init__(
-        self, visual: nn.Module, identity: GuideIdentity, half: torch.dtype = torch.float16
-    ) -> None:
+    def __init__(self, visual: nn.Module, identity: GuideIdentity) -> None:
         self.visual = visual.float().eval().requires_grad_(False)
         self.identity = identity
-        self.half = half
         size: int | tuple[int, int] = visual.image_size  # type: ignore[assignment]
         self.image_size = (size, size) if isinstance(size, int) else tuple(size)
 
@@ -78,9 +74,9 @@ class Encoder:
         resized = functional.interpolate(
             images, self.image_size, mode="bicubic", align_corners=False, antialias=False
         )  # (B, 3, 224, 224)
-        kind = images.device.type
-        precision = self.half if kind == "cuda" else None
-        with torch.autocast(kind, dtype=precision, enabled=kind == "cuda"):
+        learns = torch.is_grad_enabled() and images.requires_grad
+        precision = encoder_precision(images.device, gradients=learns)
+        with autocast(images.device, precision):
             embedding: Tensor = self.visual(resized)  # (B, F)
         return embedding.float()
 

@@ -178,7 +178,7 @@ class BackendAlgorithm(M3ambaAlgorithm):
             whole = definition.dataType() == QgsProcessingParameterNumber.Type.Integer
             take = self.parameterAsInt if whole else self.parameterAsDouble
             # As text: 0 is a number to hand over, not one that is missing.
-            return f"{take(parameters, name, context):g}"
+            return f"{take(parameters, name, context):.15g}"
         if isinstance(definition, QgsProcessingParameterFile):
             return absolute(self.parameterAsFile(parameters, name, context))
         if isinstance(definition, QgsProcessingParameterRasterLayer):

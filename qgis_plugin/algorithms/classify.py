@@ -17,7 +17,15 @@ from qgis.core import (
 from ..model_file import NotAModelError, read_model
 from ..translate import tr
 from .base import BackendAlgorithm
-from .layers import absolute, model_problem, overlap, pair, raster_arguments, raster_problem
+from .layers import (
+    absolute,
+    model_problem,
+    overlap,
+    pair,
+    raster_arguments,
+    raster_problem,
+    weights_filter,
+)
 
 OPTIONS = (
     "MASK", "RESAMPLING", "STRIDE", "BATCH", "MEMORY", "GUIDE_WEIGHTS", "RESTART", "ALLOW_NETWORK",
@@ -102,8 +110,8 @@ class Classify(BackendAlgorithm):
             QgsProcessingParameterFile(
                 "GUIDE_WEIGHTS",
                 tr("Weights of the guide"),
-                extension="safetensors",
                 optional=True,
+                fileFilter=weights_filter(),
             ),
             tr("Local file with the weights of the image encoder that the model was trained with."),
             advanced=True,

@@ -13,7 +13,7 @@ from qgis.core import (
 
 from ..translate import tr
 from .base import BackendAlgorithm
-from .labels import FORMATS
+from .labels import label_file
 from .layers import absolute, raster_path
 
 
@@ -75,10 +75,7 @@ class Info(BackendAlgorithm):
         layers = self.parameterAsLayerList(parameters, "RASTERS", context) or []
         files += [raster_path(layer) for layer in layers]
         if parameters.get("LABELS"):
-            path = self.parameterAsCompatibleSourceLayerPath(
-                parameters, "LABELS", context, FORMATS, "gpkg", feedback
-            )
-            files.append(absolute(path))
+            files.append(label_file(self, parameters, context, feedback)[0])
         return [*files, *self.options(parameters, context, ("ALLOW_NETWORK",))]
 
     def outputs(self, parameters, context):

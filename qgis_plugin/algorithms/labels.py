@@ -5,7 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from qgis.core import QgsCategorizedSymbolRenderer, QgsProcessingUtils
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsFields,
+    QgsProcessingException,
+    QgsProcessingUtils,
+    QgsProviderRegistry,
+    QgsVectorFileWriter,
+)
 
 from ..translate import tr
 from .layers import absolute, overlap
@@ -32,17 +39,15 @@ def label_problem(algorithm, parameters, context, raster):
 
 
 def label_arguments(algorithm, parameters, context, feedback):
-    """Returns the arguments that name labels; those that are no file are written to one."""
-    path, layer_name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
-        parameters, "LABELS", context, FORMATS, "gpkg", feedback
-    )
-    arguments = ["--labels", absolute(path)]
-    if layer_name:
-        arguments += ["--layer", layer_name]
+    """Returns the arguments that name labels; those that no file holds are written to one."""
     fields = algorithm.parameterAsFields(parameters, "FIELD", context)[:1]
     layer = algorithm.parameterAsVectorLayer(parameters, "LABELS", context)
     styled, classes = style_classes(layer)
     field = fields[0] if fields else styled
+    path, layer_name = label_file(algorithm, parameters, context, feedback, field)
+    arguments = ["--labels", path]
+    if layer_name:
+        arguments += ["--layer", layer_name]
     if field:
         arguments += ["--field", field]
     if classes and field == styled and algorithm.parameterAsBool(parameters, "STYLE", context):
@@ -51,6 +56,57 @@ def label_arguments(algorithm, parameters, context, feedback):
         arguments += ["--legend", legend]
         feedback.pushInfo(tr("Classes of the style: {}").format(", ".join(c[1] for c in classes)))
     return arguments
+
+
+def label_file(algorithm, parameters, context, feedback, field=""):
+    """Returns a file with the labels as QGIS shows them, that field too, and the layer in it.
+
+    The layer is empty where the file holds no other.
+    """
+    layer = algorithm.parameterAsVectorLayer(parameters, "LABELS", context)
+    if layer is not None and _differs_from_its_file(layer, field):
+        return _written(algorithm, parameters, context), ""
+    path, name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
+        parameters, "LABELS", context, FORMATS, "gpkg", feedback
+    )
+    # QGIS keeps the name for a file that it has written itself, whose layer is called otherwise.
+    return absolute(path), name if _is_source(path, layer) else ""
+
+
+def _differs_from_its_file(layer, field):
+    """Whether QGIS shows what the layer's file does not hold: edits, another CRS, such a field."""
+    number = layer.fields().lookupField(field)
+    of_file = number < 0 or layer.fields().fieldOrigin(number) == QgsFields.OriginProvider
+    return layer.isModified() or layer.crs() != layer.dataProvider().crs() or not of_file
+
+
+def _written(algorithm, parameters, context):
+    """Writes labels as QGIS shows them, the chosen features alone; returns the file."""
+    source = algorithm.parameterAsSource(parameters, "LABELS", context)
+    path = QgsProcessingUtils.generateTempFilename("labels.gpkg")
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = "labels"
+    writer = QgsVectorFileWriter.create(
+        path, source.fields(), source.wkbType(), source.sourceCrs(),
+        context.transformContext(), options,
+    )  # fmt: skip
+    for feature in source.getFeatures():
+        writer.addFeature(feature)
+    if writer.hasError():
+        raise QgsProcessingException(
+            tr("The labelled places can't be written to {}: {}").format(path, writer.errorMessage())
+        )
+    del writer  # closes the file
+    return path
+
+
+def _is_source(path, layer):
+    """Whether a path is the layer's own file, not one that QGIS has written for it."""
+    if layer is None:
+        return True
+    own = QgsProviderRegistry.instance().decodeUri("ogr", layer.source()).get("path", "")
+    return Path(path) == Path(own)
 
 
 def style_classes(layer):

@@ -43,11 +43,16 @@ def _plain(name):
 
 
 def raster_path(layer):
-    """Returns the file of a GDAL layer, or GDAL's name of a subdataset or remote file."""
+    """Returns the file of a GDAL layer, or GDAL's name of what is in an archive, or remote."""
     parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
-    if parts.get("layerName"):
+    if parts.get("layerName") or parts.get("vsiPrefix"):
         return layer.source()
     return absolute(parts.get("path") or layer.source())
+
+
+def weights_filter():
+    """Returns the kinds of files that weights of an image encoder come in."""
+    return tr("Weights (*.safetensors *.pt *.pth *.bin)")
 
 
 def absolute(path):

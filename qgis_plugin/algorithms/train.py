@@ -17,7 +17,7 @@ from ..report import training_page
 from ..translate import tr
 from .base import BackendAlgorithm
 from .labels import label_arguments, label_problem
-from .layers import raster_arguments, raster_problem
+from .layers import raster_arguments, raster_problem, weights_filter
 
 OPTIONS = (
     "SIZE", "GUIDE", "GUIDE_WEIGHTS", "EMBEDDING", "EPOCHS", "BATCH", "PATCH", "SEED", "SPLIT",
@@ -136,7 +136,7 @@ class Train(BackendAlgorithm):
             ),
             advanced=True,
         )
-        self._file("GUIDE_WEIGHTS", tr("Weights of the guide"), "safetensors")
+        self._file("GUIDE_WEIGHTS", tr("Weights of the guide"), fileFilter=weights_filter())
         self.add_choice(
             "EMBEDDING",
             tr("Image for the guide"),
@@ -148,15 +148,15 @@ class Train(BackendAlgorithm):
             ),
             advanced=True,
         )
-        self._file("INIT", tr("Model to start from"), "m3amba")
+        self._file("INIT", tr("Model to start from"), extension="m3amba")
 
-    def _file(self, name, description, extension):
+    def _file(self, name, description, **kind):
         texts = {
             "GUIDE_WEIGHTS": tr("Local file with the weights of the image encoder."),
             "INIT": tr("Fine-tunes this model; its size, scaling and guide are kept."),
         }
         self.add(
-            QgsProcessingParameterFile(name, description, extension=extension, optional=True),
+            QgsProcessingParameterFile(name, description, optional=True, **kind),
             texts[name],
             advanced=True,
         )

@@ -449,6 +449,16 @@
       <translation>Classes du style : {}</translation>
     </message>
     <message>
+      <location filename="../algorithms/labels.py" />
+      <source>The labelled places can't be written to {}: {}</source>
+      <translation>Les lieux étiquetés ne peuvent pas être écrits dans {} : {}</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/layers.py" />
+      <source>Weights (*.safetensors *.pt *.pth *.bin)</source>
+      <translation>Poids (*.safetensors *.pt *.pth *.bin)</translation>
+    </message>
+    <message>
       <location filename="../algorithms/layers.py" />
       <source>No raster was given that can be read.</source>
       <translation>Aucun raster lisible n'a été donné.</translation>

@@ -20,6 +20,7 @@ from ..translate import tr
 from .errors import SetupError
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST_UV = (0, 7, 14)  # --torch-backend and --managed-python, out of preview
 MANAGED = "3.12"  # what uv is asked for where there is none
 _TIMEOUT = 20
 _FOREIGN = re.compile(r"qgis|osgeo4w|grass|blender", re.IGNORECASE)
@@ -114,7 +115,7 @@ def find_all(environ: Mapping[str, str] = os.environ) -> list[BasePython]:
 
 
 def find_uv(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Returns uv, where it is installed and runs."""
+    """Returns uv, where it is installed, runs, and is new enough for what it is asked."""
     places = [shutil.which("uv", path=_search_path(environ))]
     home = Path.home()
     places += [home / ".local" / "bin" / "uv", home / ".cargo" / "bin" / "uv"]
@@ -125,20 +126,22 @@ def find_uv(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def runs(uv: Path) -> bool:
-    """Whether a uv starts."""
+    """Whether a uv starts, and knows what it is asked for."""
     try:
         answer = subprocess.run(  # a list of arguments, no shell  # nosec B603
             [str(uv), "--version"],
             capture_output=True,
+            text=True,
             timeout=_TIMEOUT,
-            check=False,
+            check=True,
             env=child_environment(),
             stdin=subprocess.DEVNULL,
             **({"creationflags": subprocess.CREATE_NO_WINDOW} if WINDOWS else {}),
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return False
-    return answer.returncode == 0
+    version = re.match(r"uv (\d+)\.(\d+)\.(\d+)", answer.stdout)
+    return version is not None and tuple(map(int, version.groups())) >= OLDEST_UV
 
 
 def _places(environ: Mapping[str, str]) -> Iterator[Path]:

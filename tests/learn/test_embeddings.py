@@ -13,6 +13,7 @@ from m3amba_geo.learn import embeddings as module
 from m3amba_geo.learn.embeddings import embed
 from m3amba_geo.learn.loop import fit
 from m3amba_geo.learn.patches import CELL, Patches
+from m3amba_geo.learn.world import World
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import ClipGuide, Encoder, GuideIdentity
 from m3amba_geo.model.guided import GuidedM3amba
@@ -92,6 +93,39 @@ def test_each_window_is_encoded_once_in_all_epochs_and_never_again(tmp_path):
         assert np.array_equal(getattr(found, name), getattr(table, name))
     train(tmp_path, again, found, seed=7)  # another seed comes to other windows of the same set
     assert images_of(again) == 0
+
+
+class Pair(World):
+    """One of two processes; what the other has made is added as it will have been."""
+
+    others = None
+
+    def same(self, what):
+        return True
+
+    def sum(self, tensor):
+        if self.others is not None:
+            tensor += torch.from_numpy(self.others)
+        return tensor
+
+
+def test_processes_share_the_windows_out(tmp_path):
+    whole = embed(make_guide(), make_patches(), tmp_path / "alone", ignore)
+    parts = [
+        embed(make_guide(), make_patches(), tmp_path / f"{rank}", ignore, Pair(rank, 2))
+        for rank in (0, 1)
+    ]
+    made = [(part.values != 0).any((1, 2)) for part in parts]
+    assert not (made[0] & made[1]).any()
+    assert abs(int(made[0].sum()) - int(made[1].sum())) <= 1
+    assert np.array_equal(parts[0].values + parts[1].values, whole.values)
+    both = Pair(0, 2)
+    object.__setattr__(both, "others", parts[1].values)
+    assert np.array_equal(
+        embed(make_guide(), make_patches(), tmp_path / "both", ignore, both).values, whole.values
+    )
+    assert (tmp_path / "both").exists()
+    assert not (tmp_path / "1").exists()
 
 
 def test_they_are_what_the_guide_makes_of_the_patch_as_it_lies_there(tmp_path):

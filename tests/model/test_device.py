@@ -6,7 +6,12 @@ import torch
 from m3amba_geo.errors import DeviceUnavailableError
 from m3amba_geo.events import ignore
 from m3amba_geo.model import NetworkConfig, build
-from m3amba_geo.model.device import autocast, choose_device, choose_precision
+from m3amba_geo.model.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    encoder_precision,
+)
 
 CPU = torch.device("cpu")
 
@@ -59,3 +64,18 @@ def test_recomputing_changes_no_gradient():
         (fused.square().sum() + sum(x.square().sum() for x in logits)).backward()
         gradients.append([p.grad.clone() for p in network.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_what_is_emulated_is_no_arithmetic_of_a_gpu(monkeypatch, native):
+    def supported(including_emulation=True):
+        return including_emulation or native
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    gpu, wanted = torch.device("cuda"), torch.bfloat16 if native else torch.float32
+    assert choose_precision("auto", gpu, ignore) is wanted
+    assert encoder_precision(gpu, gradients=True) is wanted
+    assert encoder_precision(gpu, gradients=False) is torch.float16
+    if not native:
+        with pytest.raises(DeviceUnavailableError):
+            choose_precision("bf16", gpu, ignore)

@@ -404,9 +404,20 @@ def test_without_a_python_uv_brings_one(folder, monkeypatch, tmp_path):
     assert error.value.code == "python"
 
 
+@pytest.mark.parametrize(
+    ("answer", "fits"),
+    [("uv 0.5.4", False), ("uv 0.7.14 (abc 2025-06-23)", True), ("uv 1.0.0", True), ("?", False)],
+)
+def test_an_older_uv_is_passed_over(tmp_path, answer, fits):
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    uv.chmod(0o755)
+    assert pythons.runs(uv) == fits
+
+
 def test_uv_is_taken_out_of_its_wheel(folder, wheels, monkeypatch, tmp_path):
     with zipfile.ZipFile(wheels / "uv-9.9-py3-none-any.whl", "w") as archive:
-        archive.writestr("uv-9.9.data/scripts/uv", "#!/bin/sh\necho uv 9.9\n")
+        archive.writestr("uv-9.9.data/scripts/uv", "#!/bin/sh\necho uv 9.9.0\n")
         info = "uv-9.9.dist-info"
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: uv\nVersion: 9.9\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
     QgsFeature,
+    QgsField,
     QgsGeometry,
     QgsPointXY,
     QgsProcessingContext,
@@ -24,6 +25,7 @@ from qgis.core import (
     QgsSymbol,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import QVariant
 from qgis.PyQt.QtGui import QColor
 
 from qgis_plugin import settings
@@ -253,6 +255,65 @@ def test_labels_in_memory_and_filtered_ones_become_files(run, training, scene):
         path = arguments[arguments.index("--labels") + 1]
         assert path != str(scene.labels)
         assert QgsVectorLayer(path, "labels", "ogr").featureCount() == count
+
+
+def written_labels(told):
+    """The labels that were handed over, which no layer is named in."""
+    arguments = told.arguments()
+    assert "--layer" not in arguments
+    return QgsVectorLayer(arguments[arguments.index("--labels") + 1], "labels", "ogr")
+
+
+def test_labels_are_those_that_qgis_shows_not_those_of_the_file(run, training, scene, tmp_path):
+    def layer():
+        return QgsVectorLayer(f"{scene.labels}|layername=Flächen", "labels", "ogr")
+
+    edited = layer()
+    edited.startEditing()
+    edited.deleteFeature(next(edited.getFeatures()).id())
+    count = edited.featureCount()
+    found = written_labels(run("train", {**training, "LABELS": edited}))
+    edited.rollBack()
+    assert found.featureCount() == count == layer().featureCount() - 1
+    moved = layer()
+    moved.setCrs(QgsCoordinateReferenceSystem("EPSG:25832"))
+    found = written_labels(run("train", {**training, "LABELS": moved}))
+    assert found.crs().authid() == "EPSG:25832"
+    joined = layer()
+    joined.addExpressionField('upper("class")', QgsField("kind", QVariant.String))
+    told = run("train", {**training, "LABELS": joined, "FIELD": "kind"})
+    assert "WATER" in {feature["kind"] for feature in written_labels(told).getFeatures()}
+    assert "kind" in told.arguments()
+
+
+def test_a_layer_of_another_format_becomes_a_file_without_its_name(run, training, scene, tmp_path):
+    path = tmp_path / "places.sqlite"
+    source = gdal.OpenEx(str(scene.labels))
+    gdal.VectorTranslate(str(path), source, format="SQLite", layerName="places")
+    layer = QgsVectorLayer(f"{path}|layername=places", "places", "ogr")
+    assert layer.isValid()
+    assert written_labels(run("train", {**training, "LABELS": layer})).isValid()
+
+
+def test_rasters_in_archives_keep_their_names(run, training, scene, tmp_path):
+    file = scene.height
+    archive = shutil.make_archive(str(tmp_path / "z"), "zip", file.parent, file.name)
+    name = f"/vsizip/{archive}/{file.name}"
+    layer = QgsRasterLayer(name, "height")
+    assert layer.isValid()
+    assert f"height={name}" in run("train", {**training, "RASTERS": [layer]}).arguments()
+
+
+def test_large_numbers_keep_all_their_digits(run, training):
+    arguments = run("train", {**training, "SEED": 20240115}).arguments()
+    assert arguments[arguments.index("--seed") + 1] == "20240115"
+
+
+def test_weights_of_every_kind_may_be_named():
+    for algorithm in ("train", "classify"):
+        found = QgsApplication.processingRegistry().algorithmById(f"m3amba:{algorithm}")
+        weights = found.parameterDefinition("GUIDE_WEIGHTS")
+        assert all(weights.checkValueIsAcceptable(f"/x/w{end}") for end in (".pt", ".safetensors"))
 
 
 def test_classifying_is_handed_over(run, scene, mapping, tmp_path):

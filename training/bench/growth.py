@@ -15,7 +15,6 @@ same. So beside the exponent of time stands that of time by this clock.
 """
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -41,6 +40,7 @@ from m3amba_geo.model import build
 from training.bench import record
 from training.bench.clock import clocked
 from training.bench.features import NEIGHBOURHOODS, neighbourhoods
+from training.bench.train_step import peak_kib
 
 RUNS = record.ROOT / "training" / "runs" / "growth"
 SIDES = {"stand-in": (1024, 2048, 4096, 8192, 16384), "tiny": (1024, 2048, 4096)}
@@ -104,7 +104,7 @@ def classify(model: Path, raster: Path, out: Path) -> dict[str, float]:
         job.run(model, scene, config, tell)
     processor, clock = started[0]
     return {
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mib": peak_kib() // 1024,
         "processor_seconds": round(time.process_time() - processor, 1),
         "network_seconds": round(sum(network), 1),
         "clock_seconds": round(time.perf_counter() - clock, 1),

@@ -10,7 +10,6 @@ The command may be stopped, and goes on with the part it was at; its state lies 
 """
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.learn.patches import LabelledScene, Patches
 from training.bench import record
+from training.bench.train_step import peak_kib
 
 RUNS = record.ROOT / "training" / "runs" / "labels"
 PARTS = {"polygons": (10_000, 200), "points": (5_000_000, 20)}  # features, classes
@@ -139,7 +139,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return peak_kib() // 1024
 
 
 def measure(part: str, folder: Path, shrunk: int) -> dict[str, Any]:

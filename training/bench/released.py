@@ -98,7 +98,7 @@ class Released(nn.Module):
         steps = torch.einsum("bklr,kir->bkil", dt, scan.step.weight) + scan.step.bias[..., None]
         y = self.scan(
             _orders(u).transpose(2, 3).flatten(1, 2).contiguous(),  # (B, K*I, L)
-            steps.flatten(1, 2).contiguous(),
+            steps.to(u.dtype).flatten(1, 2).contiguous(),  # autocast's; the bias is float32
             A.flatten(0, 1).contiguous(),
             b.transpose(2, 3).contiguous(),  # (B, K, S, L)
             c.transpose(2, 3).contiguous(),

@@ -127,8 +127,11 @@ def main(size: Size, batch: int) -> None:
     network = plain.cuda().train()
     ours = _Ours(network)
     products = products_of(ours, patches, precision)
+    torch.cuda.reset_peak_memory_stats()
+    own = scan_gpu.seconds(lambda: step(ours, patches, precision))
+    peak = torch.cuda.max_memory_allocated()
     seconds = {
-        "step": scan_gpu.seconds(lambda: step(ours, patches, precision)),
+        "step": own,
         "products alone": alone(products, precision),
         "floor of the scans": scan_floor(size, batch, precision),
     }
@@ -147,7 +150,7 @@ def main(size: Size, batch: int) -> None:
         "seconds": seconds,
         "ratios": ratios,
         "matrix_flops_per_second": flops(products) / seconds["step"],
-        "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+        "peak_gib": peak / 2**30,
     }
     for key, value in {**seconds, **ratios}.items():
         print(f"{key:45} {value:10.4f}")
