@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from m3amba_geo.config import ModalityConfig, SceneConfig
 from m3amba_geo.errors import BandMismatchError, ModalityMissingError, NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Note, Warned
-from m3amba_geo.geo.bands import Band, match_bands
+from m3amba_geo.geo.bands import Band, crossed_names, match_bands
 from m3amba_geo.geo.coverage import Coverage
 from m3amba_geo.geo.footprint import crs_of, describe, meet, outline
 from m3amba_geo.geo.marks import Positions, boxes_around
@@ -249,6 +249,15 @@ def _show_match(
     if pairs:
         more = ", ..." if len(pairs) > most else ""
         emit(Note(f"Bands of '{modality}': {', '.join(pairs[:most])}{more}."))
+    if crossed := crossed_names(trained, given):
+        emit(
+            Warned(
+                "bands-crossed",
+                f"Bands of '{modality}' are taken in the order given, though their names are those "
+                f"of others in training: {', '.join(crossed)}. Put them into the order of the "
+                "training, or call them all as there.",
+            )
+        )
 
 
 def _bring_onto(raster: Raster, grid: GeoBox, scene: SceneConfig, emit: Listener) -> None:

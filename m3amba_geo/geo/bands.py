@@ -69,6 +69,23 @@ def _by_order(trained: Sequence[Band], given: Sequence[Band]) -> list[int] | Non
     return list(range(len(trained)))
 
 
+def crossed_names(trained: Sequence[Band], given: Sequence[Band]) -> list[str]:
+    """Returns what is taken for another band than the one of its name, where order has decided.
+
+    Args:
+        trained: Bands of the training.
+        given: For each the band that stands for it.
+    """
+    if all(band.wavelength is not None for band in (*trained, *given)):
+        return []
+    names = {_plain(band.name) for band in trained} - {""}
+    return [
+        f"{new} for {old}"
+        for old, new in zip(trained, given, strict=True)
+        if _plain(new.name) != _plain(old.name) and _plain(new.name) in names
+    ]
+
+
 def _differ(one: Band, other: Band) -> bool:
     """Whether wavelengths say that two bands are not the same."""
     if one.wavelength is None or other.wavelength is None:

@@ -118,8 +118,14 @@ def _read(
     numbers: dict[str | None, int] = {None: 0}
     names: dict[str, str] = {}
     features, values, mended = [], [], 0
-    for geometries, (classes, *called) in read_features(layer, fields, bounds_in(layer.crs, grid)):
-        valid, bad = make_valid(reproject(geometries, layer.crs, grid))
+    bounds, upwards = bounds_in(layer.crs, grid), _upwards(layer, grid)
+    if upwards and bounds is not None:
+        left, bottom, right, top = bounds
+        bounds = left, -top, right, -bottom
+        emit(Note(f"{layer.path} counts rows downwards from 0, as QGIS does without a place."))
+    for geometries, (classes, *called) in read_features(layer, fields, bounds):
+        placed = shapely.transform(geometries, _mirrored) if upwards else geometries
+        valid, bad = make_valid(reproject(placed, layer.crs, grid))
         here = shapely.intersects(edge, valid)
         mended += int((bad & here).sum())
         features.append(Features.of(valid[here], grid))
@@ -143,6 +149,16 @@ def _read(
     )  # fmt: skip
     texts = [text for text in numbers if text is not None]
     return _Read(found, np.concatenate(values), texts, names)
+
+
+def _upwards(layer: VectorLayer, grid: GeoBox) -> bool:
+    """Whether labels were drawn in QGIS over a raster without a place: there y is minus the row."""
+    _, bottom, _, top = layer.bounds
+    return grid.crs is None and grid.affine.is_identity and bottom + top < 0
+
+
+def _mirrored(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return points * [1, -1]
 
 
 def _class_field(layer: VectorLayer, config: LabelConfig) -> str:

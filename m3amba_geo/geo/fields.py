@@ -32,7 +32,8 @@ class _Column:
 
     def take(self, name: str, column: NDArray[Any]) -> None:
         column = _whole(column)
-        self.kinds.add(column.dtype.kind)
+        lists = any(isinstance(value, list | np.ndarray) for value in column)
+        self.kinds.add("list" if lists else column.dtype.kind)
         if not self.possible:
             return
         values = [value for value in column.tolist() if value not in (None, "")]
@@ -45,7 +46,7 @@ class _Column:
 
     @property
     def possible(self) -> bool:
-        return self.kinds <= set("OUiub")
+        return self.kinds <= set("OUiu")
 
     @property
     def fits(self) -> bool:

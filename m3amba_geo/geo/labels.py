@@ -115,7 +115,9 @@ def read_codes(config: LabelConfig) -> Legend:
     return make_legend(coded)
 
 
-def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener) -> Labels:
+def read_labels(
+    config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener, *, grouped: bool = True
+) -> Labels:
     """Puts labels on a grid.
 
     Vectors are reprojected to the grid's CRS. Polygons label the pixels whose centre they hold (or
@@ -130,6 +132,7 @@ def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listene
         grid: Where the pixels lie; without CRS, labels must be in its pixel space.
         legend: Classes; other values are left out and counted.
         emit: Told of choices and of all that is left out.
+        grouped: Whether patches of a label raster are to be told apart; else all are one.
 
     Raises:
         FileMissingError: The label file is missing.
@@ -144,7 +147,8 @@ def read_labels(config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listene
     layer = open_layer(config.path, config.layer)
     if layer is None:
         pixels, codes = pixels_of_raster(config.path, grid, legend, emit)
-        groups = patches(pixels, codes, grid.shape[1])
+        apart = patches(pixels, codes, grid.shape[1]) if grouped else None
+        groups = np.ones(len(pixels), np.uint32) if apart is None else apart
         labels = Labels(grid, pixels, codes, groups, "raster", legend)
     else:
         burned, kind = pixels_of_vector(layer, config, grid, legend, emit)

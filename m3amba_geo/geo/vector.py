@@ -41,6 +41,7 @@ class VectorLayer:
         fields: Names of all fields.
         features: Number of features.
         bounds: `(left, bottom, right, top)`; NaN without features.
+        booleans: Fields of true and false.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class VectorLayer:
     fields: tuple[str, ...]
     features: int
     bounds: Bounds
+    booleans: frozenset[str] = frozenset()
 
 
 def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
@@ -85,6 +87,11 @@ def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
         fields=tuple(info["fields"]),
         features=info["features"],
         bounds=info["total_bounds"] or (np.nan,) * 4,
+        booleans=frozenset(
+            name
+            for name, kind in zip(info["fields"], info["dtypes"], strict=True)
+            if kind == "bool"
+        ),
     )
 
 
@@ -136,8 +143,6 @@ def as_text(column: NDArray[Any], field: str) -> Texts:
                 "Name the class field with --field.",
             )
         texts = [str(int(value)) if ok else None for value, ok in zip(column, there, strict=True)]
-    elif column.dtype.kind == "b":
-        texts = [str(value).lower() for value in column.tolist()]
     else:
         texts = [None if value is None else str(value).strip() or None for value in column.tolist()]
     return np.array(texts, dtype=object)
@@ -197,9 +202,16 @@ def batches(
                 gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True,
                 return_fids=True, skip_features=first, max_features=_BATCH, **options,
             )  # fmt: skip
-        yield wkb, dict(zip(meta["fields"].tolist(), columns, strict=True))
+        found = dict(zip(meta["fields"].tolist(), columns, strict=True))
+        yield wkb, found | {n: _spelled(found[n]) for n in layer.booleans & found.keys()}
         if len(fids) < _BATCH:
             return
+
+
+def _spelled(booleans: NDArray[Any]) -> NDArray[Any]:
+    """Spells true and false, which are read as numbers where some of a batch are missing."""
+    words = {0: "false", 1: "true"}
+    return np.array([words.get(value) for value in booleans.tolist()], dtype=object)
 
 
 @contextmanager

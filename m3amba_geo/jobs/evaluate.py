@@ -55,7 +55,7 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
     with Env(GDAL_CACHEMAX=_CACHE), open_codes(map_path) as raster:
         origin = origin_of(map_path, config)
         legend = classes_of(raster, origin, config)
-        labels = read_labels(config.labels, raster.grid, legend, emit)
+        labels = read_labels(config.labels, raster.grid, legend, emit, grouped=False)
         survey = _survey(raster, labels.pixels)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
         parts = _made_from(map_path, origin, labels.pixels, emit)

@@ -12,16 +12,18 @@ from m3amba_geo.config import LabelConfig, SceneConfig, TrainConfig
 from m3amba_geo.errors import NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Listener, Note, Warned, ignore
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
-from m3amba_geo.geo.area import TrainingArea
+from m3amba_geo.geo.area import TrainingArea, reached
 from m3amba_geo.geo.labels import Kind, Labels, Legend, read_labels, read_legend
 from m3amba_geo.geo.legend import MAX_CODE, as_code
 from m3amba_geo.geo.marks import Marks, Positions
+from m3amba_geo.geo.raster import same_place
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.split import Side, Split, split_labels
 from m3amba_geo.jobs.contents import label_content, raster_content
 from m3amba_geo.jobs.ground_truth import labels_on
 from m3amba_geo.learn.patches import UNLABELLED, LabelledScene
 
+_NOWHERE = Runs.of(np.empty(0, np.int64))
 DRAWN_AREAS = 0.5  # class balance of polygons, lines and label rasters
 
 
@@ -138,7 +140,8 @@ def open_scenes(
         trained = trained or modalities_of(stack)
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)
-        rng = np.random.default_rng([config.seed, 0, n])
+        like = next((k for k, other in enumerate(opened) if _alike(other.labels, labels)), n)
+        rng = np.random.default_rng([config.seed, 0, like])
         tested = 0
         if scene.test_labels is None:
             split = split_labels(labels, config.split, rng)
@@ -156,7 +159,37 @@ def open_scenes(
         for note in split.notes:
             emit(Warned("split", note))
         opened.append(TrainingScene(scene, stack, labels, split, tested))
+    _keep_apart(opened, config.split.gap, emit)
     return opened
+
+
+def _alike(one: Labels, other: Labels) -> bool:
+    """Whether labels of two scenes are the same ones, as of two dates: they are parted alike."""
+    return (
+        same_place(one.grid, other.grid)
+        and np.array_equal(one.pixels, other.pixels)
+        and np.array_equal(one.groups, other.groups)
+    )
+
+
+def _keep_apart(scenes: Sequence[TrainingScene], gap: int, emit: Listener) -> None:
+    """Sets aside what one scene holds out where another one trains."""
+    train = [TrainingArea(s.stack.grid, Runs.of(s.pixels_on(Side.TRAIN)), _NOWHERE) for s in scenes]
+    for n, scene in enumerate(scenes):
+        others = [
+            area
+            for other, area in zip(scenes, train, strict=True)
+            if not _alike(scene.labels, other.labels)
+        ]
+        held = np.flatnonzero(scene.on(Side.VALIDATION) | scene.on(Side.TEST))
+        near = reached(others, scene.stack.grid, scene.labels.pixels[held], max(gap - 1, 0))
+        if near.any():
+            scene.split.sides[held[near]] = Side.GAP
+            text = (
+                f"{near.sum():,} of {near.size:,} held-out pixels of scene {n + 1} lie where "
+                "another scene trains, or nearer than the gap, and are not used."
+            )
+            emit(Warned("split", text))
 
 
 def _covered(test: LabelConfig, stack: Stack) -> Positions:

@@ -107,7 +107,7 @@ def test_virtual_rasters_do_not_reach_a_server(tmp_path, image, how, depth):
 
 def test_what_slips_through_still_reaches_no_server(tmp_path, image, monkeypatch):
     """The settings of GDAL hold where the look into a virtual raster misses something."""
-    monkeypatch.setattr("m3amba_geo.geo.raster._check_sources", lambda *_: None)
+    monkeypatch.setattr("m3amba_geo.geo.raster._check_sources", lambda *_: {})
     with serve(tmp_path) as server:
         for n, how in enumerate(("/vsicurl/{}/a.tif", "{}/a.tif")):
             path = vrt(tmp_path / f"{n}.vrt", how.format(server.url))

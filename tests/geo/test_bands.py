@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m3amba_geo.errors import BandMismatchError
-from m3amba_geo.geo.bands import Band, match_bands
+from m3amba_geo.geo.bands import Band, crossed_names, match_bands
 
 
 def match(trained, given):
@@ -77,3 +77,13 @@ def test_messages_list_a_few_bands():
         match(named("x"), named(*(f"b{n}" for n in range(200))))
     assert str(Band("red", 665)) == "red (665 nm)"
     assert str(Band("")) == "unnamed"
+
+
+def test_names_that_order_has_crossed_are_told():
+    trained = [Band(name) for name in ("blue", "green", "nir")]
+    assert crossed_names(trained, [Band(n) for n in ("nir 08", "Green", "blue")]) == [
+        "blue for nir"
+    ]
+    assert crossed_names(trained, [Band(n) for n in ("b1", "", "b3")]) == []
+    waves = [Band(n, w) for n, w in (("a", 450.0), ("b", 550.0))]
+    assert crossed_names(waves, [Band("b", 450.0), Band("a", 550.0)]) == []

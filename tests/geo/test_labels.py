@@ -1,5 +1,6 @@
 """Labels land on the right pixels, whatever file, CRS or geometry they come in."""
 
+import json
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -133,6 +134,44 @@ def test_pixels_match_an_independent_rasterisation(
     assert labels.groups.dtype == np.uint32
     np.testing.assert_array_equal(dense_groups(labels) > 0, dense(labels) > 0)
     assert labels.kind == "polygons"
+
+
+def test_labels_drawn_in_qgis_over_a_raster_without_a_place(tmp_path: Path) -> None:
+    """QGIS lets y fall below 0 there; what spills over the edge is no other place."""
+    shapes = [box(2, -3, 5, 6, NO_CRS), box(10, 10, 12, 12, NO_CRS)]
+    turned = [shapely.transform(shape, lambda points: points * [1, -1]) for shape in shapes]
+    told, events = read(write(tmp_path / "qgis.gpkg", turned, None, kind=["a", "b"]), NO_CRS)
+    wanted, _ = read(write(tmp_path / "rows.gpkg", shapes, None, kind=["a", "b"]), NO_CRS)
+    assert np.array_equal(dense(told), dense(wanted))
+    assert (dense(wanted) > 0).sum() == 3 * 6 + 2 * 2
+    assert any("as QGIS does" in event.message for event in events if isinstance(event, Note))
+
+
+def geojson(path: Path, features: list[tuple[dict[str, object], shapely.Geometry]]) -> Path:
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32119"}}
+    found = [
+        {"type": "Feature", "properties": fields, "geometry": shapely.geometry.mapping(shape)}
+        for fields, shape in features
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": found}))
+    return path
+
+
+def test_true_and_false_are_spelled_alike_with_and_without_gaps(tmp_path: Path) -> None:
+    """Where a value is missing they are read as numbers; here it is, far from the grid."""
+    shapes = [box(2, 3, 5, 6), box(10, 10, 12, 12), box(1000, 1000, 1001, 1001)]
+    values = [{"wet": value} for value in (True, False, None)]
+    path = geojson(tmp_path / "a.geojson", [*zip(values, shapes, strict=True)])
+    labels, _ = read(path, field="wet")
+    assert [entry.original for entry in labels.legend] == ["false", "true"]
+    assert labels.codes.size == 9 + 4
+
+
+def test_a_field_of_lists_is_no_class_field(tmp_path: Path) -> None:
+    shapes = {"a": box(2, 3, 5, 6), "b": box(10, 10, 12, 12)}
+    features = [({"kind": name, "tags": ["x", name]}, shape) for name, shape in shapes.items()]
+    labels, _ = read(geojson(tmp_path / "a.geojson", features))
+    assert [entry.name for entry in labels.legend] == ["a", "b"]
 
 
 def test_no_crs_takes_the_pixel_space(tmp_path: Path) -> None:

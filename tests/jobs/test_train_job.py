@@ -198,6 +198,39 @@ def test_several_scenes_train_one_model(tmp_path):
     assert len(bundle.manifest.inputs) == 6  # files of one name are kept apart
 
 
+def two_dates(tmp_path):
+    places = []
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        places.append(make_place(tmp_path / str(seed), seed))
+    return places
+
+
+def test_dates_of_one_place_are_parted_alike(tmp_path):
+    scenes = [place.scene for place in two_dates(tmp_path)]
+    split = SplitConfig(by="polygon", validation=0.25, test=0.25, gap=2)
+    bundle = load_bundle(train.run(scenes, brief(tmp_path, split=split), ignore).model)
+    one, two = bundle.areas
+    assert np.array_equal(one.train.turns, two.train.turns)
+    assert np.array_equal(one.validation.turns, two.validation.turns)
+
+
+def test_no_scene_holds_out_what_another_one_trains_on(tmp_path):
+    places = two_dates(tmp_path)
+    frame = gpd.read_file(places[1].labels)
+    frame.iloc[1:].to_file(places[1].labels, layer="labels")  # no longer the same labels
+    split, events = SplitConfig(by="polygon", validation=0.25, test=0, gap=2), []
+    scenes = [place.scene for place in places]
+    results = train.run(scenes, brief(tmp_path, split=split), events.append)
+    areas = load_bundle(results.model).areas
+    train_pixels = [mask_of(area.train, area.shape) for area in areas]
+    held = [mask_of(area.validation, area.shape) for area in areas]
+    assert not (held[0] & train_pixels[1]).any()
+    assert not (held[1] & train_pixels[0]).any()
+    told = [e.message for e in events if isinstance(e, Warned) and e.code == "split"]
+    assert any("where another scene trains" in text for text in told)
+
+
 def test_modalities_of_later_scenes_are_matched_to_the_first(tmp_path):
     places = []
     for seed in (0, 1):

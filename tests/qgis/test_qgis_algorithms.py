@@ -276,9 +276,9 @@ def test_labels_are_those_that_qgis_shows_not_those_of_the_file(run, training, s
     edited.rollBack()
     assert found.featureCount() == count == layer().featureCount() - 1
     moved = layer()
-    moved.setCrs(QgsCoordinateReferenceSystem("EPSG:25832"))
+    moved.setCrs(QgsCoordinateReferenceSystem("EPSG:4258"))
     found = written_labels(run("train", {**training, "LABELS": moved}))
-    assert found.crs().authid() == "EPSG:25832"
+    assert found.crs().authid() == "EPSG:4258"
     joined = layer()
     joined.addExpressionField('upper("class")', QgsField("kind", QVariant.String))
     told = run("train", {**training, "LABELS": joined, "FIELD": "kind"})
