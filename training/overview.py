@@ -34,8 +34,8 @@ HEAD = (
     "scene",
     "labels",
     "M3amba",
-    "on such features: forest / SVM / LDA / SR",
-    "best forest, SVM or LDA on others",
+    "our features: forest / SVM / LDA / SR",
+    "usual features: best forest, SVM or LDA",
     "CNN / ConvNeXt",
     "a run",
 )

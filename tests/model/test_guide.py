@@ -159,6 +159,14 @@ def test_gradients_reach_the_linear_embeddings_and_no_more(file):
     assert all(parameter.grad is None for parameter in guide.encoder.visual.parameters())
 
 
+@pytest.mark.gpu
+def test_gradients_on_a_gpu_are_not_too_small_for_its_precision(file):
+    guide = ClipGuide(load(file), (5,)).cuda()
+    (embedding,) = guide([torch.randn(2, 5, 16, 16, device="cuda")])
+    (1e-9 * embedding.sum()).backward()  # as at the start of a training
+    assert (guide.embeddings[0].weight.grad != 0).float().mean() > 0.9
+
+
 def test_the_encoder_is_held_but_not_owned(file):
     guide = ClipGuide(load(file), (5, 2))
     names = {f"embeddings.{n}.{kind}" for n in (0, 1) for kind in ("weight", "bias")}
