@@ -167,11 +167,8 @@ def main(sides: tuple[int, ...], tiny: bool, one: Path | None) -> None:
             figures[side] = measure(network, int(side), RUNS / network)
             saved.write_text(json.dumps(figures))
         print(f"{side:>6} {figures[side]}", flush=True)
-    path = record.RESULTS / "growth.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    kept = {name: before[name] for name in SIDES if name in before}
     own = {"bands": BANDS, "classes": CLASSES, "sides": figures, **summary(figures)}
-    print(record.write("growth", kept | {network: own}))
+    print(record.write("growth_tiny" if tiny else "growth", {network: own}))
     saved.unlink()
 
 
