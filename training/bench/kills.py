@@ -102,8 +102,6 @@ def _strike(
 def _write(job: str, tally: Counter[str]) -> None:
     path = record.RESULTS / "kills.json"
     before = json.loads(path.read_text()) if path.exists() else {}
-    if before.get("commit") != record.circumstances()["commit"]:
-        before = {}  # one file tells of one commit
     figures = {name: before[name] for name in MAKE if name in before}
     hits = {phase: n for phase, n in tally.items() if phase != "finished"}
     figures[job] = {
