@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
+    QgsFeature,
     QgsFields,
     QgsProcessingException,
     QgsProcessingUtils,
@@ -65,7 +66,7 @@ def label_file(algorithm, parameters, context, feedback, field=""):
     """
     layer = algorithm.parameterAsVectorLayer(parameters, "LABELS", context)
     if layer is not None and _differs_from_its_file(layer, field):
-        return _written(algorithm, parameters, context), ""
+        return _written(algorithm, parameters, context, layer), ""
     path, name = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
         parameters, "LABELS", context, FORMATS, "gpkg", feedback
     )
@@ -80,19 +81,28 @@ def _differs_from_its_file(layer, field):
     return layer.isModified() or layer.crs() != layer.dataProvider().crs() or not of_file
 
 
-def _written(algorithm, parameters, context):
-    """Writes labels as QGIS shows them, the chosen features alone; returns the file."""
+def _written(algorithm, parameters, context, layer):
+    """Writes labels as QGIS shows them, the chosen features alone; returns the file.
+
+    Keys stay behind: what is not saved yet has none, or a word in its place.
+    """
     source = algorithm.parameterAsSource(parameters, "LABELS", context)
+    kept = [i for i in range(source.fields().count()) if i not in layer.primaryKeyAttributes()]
+    fields = QgsFields()
+    for i in kept:
+        fields.append(source.fields().at(i))
     path = QgsProcessingUtils.generateTempFilename("labels.gpkg")
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = "labels"
     writer = QgsVectorFileWriter.create(
-        path, source.fields(), source.wkbType(), source.sourceCrs(),
-        context.transformContext(), options,
-    )  # fmt: skip
+        path, fields, source.wkbType(), source.sourceCrs(), context.transformContext(), options
+    )
     for feature in source.getFeatures():
-        writer.addFeature(feature)
+        written = QgsFeature(fields)
+        written.setGeometry(feature.geometry())
+        written.setAttributes([feature.attribute(i) for i in kept])
+        writer.addFeature(written)
     if writer.hasError():
         raise QgsProcessingException(
             tr("The labelled places can't be written to {}: {}").format(path, writer.errorMessage())

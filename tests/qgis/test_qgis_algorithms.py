@@ -270,11 +270,19 @@ def test_labels_are_those_that_qgis_shows_not_those_of_the_file(run, training, s
 
     edited = layer()
     edited.startEditing()
-    edited.deleteFeature(next(edited.getFeatures()).id())
+    first = next(edited.getFeatures())
+    edited.deleteFeature(first.id())
+    for _ in range(2):  # QGIS gives a new one no number of its own before it is saved
+        drawn = QgsFeature(edited.fields())
+        drawn.setGeometry(first.geometry())
+        drawn.setAttributes(["Autogenerate", *["drawn"] * (len(edited.fields()) - 1)])
+        drawn["class"] = "drawn"
+        assert edited.addFeature(drawn)
     count = edited.featureCount()
     found = written_labels(run("train", {**training, "LABELS": edited}))
     edited.rollBack()
-    assert found.featureCount() == count == layer().featureCount() - 1
+    assert found.featureCount() == count == layer().featureCount() + 1
+    assert [feature["class"] for feature in found.getFeatures()].count("drawn") == 2
     moved = layer()
     moved.setCrs(QgsCoordinateReferenceSystem("EPSG:4258"))
     found = written_labels(run("train", {**training, "LABELS": moved}))
