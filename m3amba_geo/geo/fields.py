@@ -32,8 +32,9 @@ class _Column:
 
     def take(self, name: str, column: NDArray[Any]) -> None:
         column = _whole(column)
-        lists = any(isinstance(value, list | np.ndarray) for value in column)
-        self.kinds.add("list" if lists else column.dtype.kind)
+        kind = column.dtype.kind
+        lists = kind == "O" and any(isinstance(value, list | np.ndarray) for value in column)
+        self.kinds.add("list" if lists else kind)
         if not self.possible:
             return
         values = [value for value in column.tolist() if value not in (None, "")]

@@ -117,11 +117,7 @@ class World:
             UsageError: Another process has something else.
             ProcessLostError: Another process has ended.
         """
-        if self.size == 1:
-            return
-        own = torch.tensor([*hashlib.sha256(what.encode()).digest()])
-        leading = self.sum(own * self.leads)
-        if not torch.equal(own, leading):
+        if not self._as_leading(what):
             raise UsageError(
                 f"Process {self.rank} has other data, settings or unfinished training than "
                 "process 0.",
@@ -134,10 +130,13 @@ class World:
         Raises:
             ProcessLostError: Another process has ended.
         """
-        own = torch.tensor([*hashlib.sha256(what.encode()).digest()])
-        leading = self.sum(own * self.leads)
-        apart = self.sum(torch.tensor([not torch.equal(own, leading)], dtype=torch.int64))
+        apart = self.sum(torch.tensor([not self._as_leading(what)], dtype=torch.int64))
         return not apart.item()
+
+    def _as_leading(self, what: str) -> bool:
+        """Returns whether this process has the same as the first."""
+        own = torch.tensor([*hashlib.sha256(what.encode()).digest()])
+        return torch.equal(own, self.sum(own * self.leads))
 
     def wait(self) -> None:
         """Waits until all processes are here.
