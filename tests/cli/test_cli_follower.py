@@ -39,13 +39,21 @@ def speak(cancellation, monkeypatch):
 
 
 def test_after_a_failure_it_waits_until_it_is_stopped(speak):
-    def arrive():  # as the signal does; real ones come in tests/jobs/test_train_processes.py
-        signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)
+    before = signal.getsignal(signal.SIGTERM)
+    stopped = []
 
-    stop = threading.Timer(0.3, arrive)
-    stop.start()
-    assert 0.3 <= speak(FAILED, patience=60) < 30
-    stop.join()
+    def stop():  # as the signal does; real ones come in tests/jobs/test_train_processes.py
+        while (waiting := signal.getsignal(signal.SIGTERM)) is before:
+            time.sleep(0.01)
+        time.sleep(0.3)  # one that does not wait has gone by now
+        stopped.append(True)
+        waiting(signal.SIGTERM, None)
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    assert speak(FAILED, patience=60) < 30
+    assert stopped
+    thread.join()
 
 
 def test_its_patience_ends(speak):
