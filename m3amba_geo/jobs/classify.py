@@ -146,7 +146,7 @@ def maker(config: ClassifyConfig, handles: ExitStack) -> Maker:
     except ImportError as error:
         raise ExtraMissingError(
             f"Several processes need packages that are not installed ({error}).",
-            "Install them: pip install 'm3amba-geo[cluster]'.",
+            "Install them: pip install cryptography dask distributed.",
         ) from error
     return cluster.Cluster(config, handles).make_missing
 

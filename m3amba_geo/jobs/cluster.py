@@ -152,8 +152,8 @@ def _checksum(future: "Future[bytes]") -> bytes:
     except KilledWorker as error:
         raise WorkerLostError(
             f"Workers that made one block ended again and again, the last one {error.last_worker}.",
-            "Most likely the system killed them because memory ran out: take fewer workers, lower "
-            "--memory or --batch, and give the same command again.",
+            "Most likely the system killed them because memory ran out: take fewer workers or "
+            "lower --memory, and give the same command again. A lower --batch needs --restart.",
         ) from error
     except FutureCancelledError as error:
         raise _lost_scheduler() from error

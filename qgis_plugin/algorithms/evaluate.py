@@ -58,7 +58,10 @@ class Evaluate(BackendAlgorithm):
         self.add_flag(
             "STYLE",
             tr("Names and colours from the layer's style"),
-            tr("For labels whose values are not those of the training, but whose names are."),
+            tr(
+                "Matches classes by the names in the layer's style. For labels that have other "
+                "values than those of the training, but the same class names."
+            ),
         )
         self.add_flag(
             "ALL_TOUCHED",

@@ -165,7 +165,10 @@ class Train(BackendAlgorithm):
         self._number(
             "EPOCHS",
             tr("Epochs"),
-            tr("Visits of every labelled cell; chosen by their number if left out."),
+            tr(
+                "How often training visits each square of 8 x 8 pixels that holds a label; chosen "
+                "by the number of these squares if left out."
+            ),
             1,
         )
         self._number("BATCH", tr("Patches a step"), tr("Fewer need less memory."), 1)

@@ -280,8 +280,8 @@
     </message>
     <message>
       <location filename="../algorithms/evaluate.py" />
-      <source>For labels whose values are not those of the training, but whose names are.</source>
-      <translation>Pour des étiquettes dont les valeurs ne sont pas celles de l'entraînement, mais dont les noms le sont.</translation>
+      <source>Matches classes by the names in the layer's style. For labels that have other values than those of the training, but the same class names.</source>
+      <translation>Rapproche les classes par les noms du style de la couche. Pour des étiquettes dont les valeurs ne sont pas celles de l'entraînement, mais dont les noms de classes le sont.</translation>
     </message>
     <message>
       <location filename="../algorithms/evaluate.py" />
@@ -660,8 +660,8 @@
     </message>
     <message>
       <location filename="../algorithms/train.py" />
-      <source>Visits of every labelled cell; chosen by their number if left out.</source>
-      <translation>Visites de chaque cellule étiquetée ; choisies d'après leur nombre si vide.</translation>
+      <source>How often training visits each square of 8 x 8 pixels that holds a label; chosen by the number of these squares if left out.</source>
+      <translation>Combien de fois l'entraînement visite chaque carré de 8 x 8 pixels qui contient une étiquette ; choisi d'après le nombre de ces carrés si vide.</translation>
     </message>
     <message>
       <location filename="../algorithms/train.py" />
