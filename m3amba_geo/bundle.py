@@ -24,7 +24,7 @@ from torch import Tensor
 
 from m3amba_geo.config import Embedding, NetworkConfig
 from m3amba_geo.errors import FileMissingError, ModelDamagedError, NotAModelError
-from m3amba_geo.files import whole
+from m3amba_geo.files import checksum, whole
 from m3amba_geo.geo.align import TrainedModality
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.coverage import Coverage
@@ -209,6 +209,27 @@ def load_bundle(path: Path) -> Bundle:
     except (RuntimeError, ValueError, KeyError) as error:
         raise _damaged(path, f"tensors do not fit the manifest ({error})") from error
     return Bundle(manifest, network, _under(tensors, "guide."), areas, neighbourhoods)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model file that has been read.
+
+    Attributes:
+        path: Where it lies.
+        digest: SHA-256 of the file, by which maps know it.
+        bundle: Its content.
+    """
+
+    path: Path
+    digest: str
+    bundle: Bundle
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads it; raises what `load_bundle` raises."""
+        bundle = load_bundle(path)
+        return cls(path, checksum(path), bundle)
 
 
 def _check_shapes(weights: Mapping[str, Tensor], config: NetworkConfig) -> None:

@@ -77,6 +77,11 @@ class NetworkConfig:
         object.__setattr__(self, "width", self.width or width)
         object.__setattr__(self, "depth", self.depth or depth)
 
+    def called(self) -> str:
+        """Returns the name of the size that has this width and depth, empty where none has."""
+        ours = (self.width, self.depth)
+        return next((name for name, theirs in WIDTH_AND_DEPTH.items() if theirs == ours), "")
+
 
 @dataclass(frozen=True, config=STRICT)
 class ModalityConfig:

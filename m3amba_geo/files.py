@@ -120,6 +120,8 @@ def together() -> Iterator[ScratchOf]:
         for folder in dict.fromkeys(target.parent for target in scratches):
             sync_folder(folder)
     except OSError as error:
+        if not scratches:  # it has nothing to do with them
+            raise
         blamed = [t for t, s in scratches.items() if str(s) == error.filename] or [*scratches]
         raise output_error(error, blamed[0]) from error
     finally:
@@ -159,9 +161,10 @@ def drop_scratches(*paths: Path) -> None:
     for path in paths:
         target = path.resolve()
         left = re.compile(rf"\.{re.escape(target.stem)}\.\d+\.part{re.escape(target.suffix)}")
-        for found in target.parent.iterdir():
-            if left.fullmatch(found.name):
-                _drop(found)
+        with suppress(PermissionError):  # a folder may be written, and not listed
+            for found in target.parent.iterdir():
+                if left.fullmatch(found.name):
+                    _drop(found)
 
 
 def sync_folder(folder: Path) -> None:

@@ -35,12 +35,14 @@ class CodeRaster:
         grid: Its place.
         names: Class names by code, where the file carries them.
         colors: Colours `#rrggbb` by code, from the file's colour table.
+        files: All files that it is made from, those that a virtual raster names among them.
     """
 
     def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
         self._handles = handles
-        self._file, _ = handles.enter_context(opened(path))
+        self._file, files = handles.enter_context(opened(path))
+        self.files = tuple(map(Path, files))
         _check_bands(self._file, path)
         self._warped: Warp | None = None
         self._zero_is_none = MaskFlags.all_valid in self._file.mask_flag_enums[0]

@@ -143,7 +143,7 @@ def open_map(
                 file.set_band_description(index, name)
             if layer.legend:
                 file.write_colormap(1, color_table(layer.legend))
-                file.update_tags(1, **{f"CLASS_{e.code}": e.name for e in layer.legend})
+                file.update_tags(1, **class_tags(layer.legend))
             writer = MapWriter(file, pixel)
             yield writer
             writer.check_complete()
@@ -198,10 +198,15 @@ def _auxiliary(legend: Legend) -> str:
     return Xml.tostring(root, encoding="unicode")
 
 
+def class_tags(legend: Legend) -> dict[str, str]:
+    """Returns class names as metadata of a band, by which `geo.codes` knows them."""
+    return {f"CLASS_{entry.code}": entry.name for entry in legend}
+
+
 def category_names(legend: Legend) -> Xml.Element:
     """Returns class names as GDAL's XML has them, for all codes from 0."""
     names = Xml.Element("CategoryNames")
-    by_code = {entry.code: _xml_text(entry.name) for entry in legend}
+    by_code = {entry.code: xml_text(entry.name) for entry in legend}
     for code in range(max(by_code) + 1):
         Xml.SubElement(names, "Category").text = by_code.get(code, "")
     return names
@@ -237,12 +242,12 @@ def style(legend: Legend) -> str:
             value=str(entry.code),
             color=entry.color,
             alpha="255",
-            label=_xml_text(entry.name),
+            label=xml_text(entry.name),
         )
     doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
     return doctype + Xml.tostring(root, encoding="unicode")
 
 
-def _xml_text(text: str) -> str:
+def xml_text(text: str) -> str:
     """Drops what XML can't hold: control characters and unpaired surrogates."""
     return re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "", text)

@@ -43,13 +43,11 @@ class Split:
     Attributes:
         sides: `Side` of each labelled pixel (N,) uint8.
         notes: What could not be had as asked, in words.
-        untested: Codes of the classes without a pixel on the side that measures: test where there
-            is one, else validation. Empty where nothing is held out at all.
+        by: Units that were parted: polygon, block, or none.
     """
 
     sides: Sides
     notes: tuple[str, ...] = ()
-    untested: tuple[int, ...] = ()
     by: str = "none"
 
 
@@ -94,8 +92,7 @@ def split_labels(labels: Labels, config: SplitConfig, rng: np.random.Generator) 
         )
     for side, _ in wanted:
         notes += _missing(sides, labels, side, by)
-    untested = _absent(sides, labels, wanted[0][0])
-    return Split(sides, tuple(notes), tuple(untested), by)
+    return Split(sides, tuple(notes), by)
 
 
 def _unit(labels: Labels, config: SplitConfig) -> tuple[str, list[str]]:
@@ -231,18 +228,11 @@ def _near(
 
 
 def _missing(sides: Sides, labels: Labels, side: Side, by: str) -> list[str]:
-    absent = _absent(sides, labels, side)
+    absent = np.setdiff1d(labels.codes, labels.codes[sides == side]).tolist()
     if not absent:
         return []
     names = ", ".join(_name(labels, code) for code in absent)
     return [f"No {NAMES[side]} pixels for {names}: too few {by}s to spare one."]
-
-
-def _absent(sides: Sides, labels: Labels, side: Side) -> list[int]:
-    present = np.unique(labels.codes[sides == side])
-    everywhere = np.unique(labels.codes)
-    absent: list[int] = np.setdiff1d(everywhere, present).tolist()
-    return absent
 
 
 def _name(labels: Labels, code: int) -> str:

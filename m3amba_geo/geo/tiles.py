@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 from m3amba_geo.errors import CRSMissingError, GridsDifferError
 from m3amba_geo.geo.footprint import crs_of, name_of
 from m3amba_geo.geo.legend import Legend
-from m3amba_geo.geo.maps import category_names, color_table
+from m3amba_geo.geo.maps import category_names, class_tags, color_table, xml_text
 
 _SAME_SIZE = 1e-6  # of a pixel's size
 _TYPES = {"uint8": "Byte", "uint16": "UInt16"}
@@ -89,6 +89,9 @@ def vrt_of(tiles: Sequence[Tile], dtype: str, name: str, legend: Legend) -> str:
     transform = (x, origin.a, 0.0, y, 0.0, origin.e)
     Xml.SubElement(root, "GeoTransform").text = ", ".join(map(repr, transform))
     band = Xml.SubElement(root, "VRTRasterBand", dataType=_TYPES[dtype], band="1")
+    metadata = Xml.SubElement(band, "Metadata")
+    for key, value in class_tags(legend).items():
+        Xml.SubElement(metadata, "MDI", key=key).text = xml_text(value)
     Xml.SubElement(band, "Description").text = name
     Xml.SubElement(band, "NoDataValue").text = "0"
     Xml.SubElement(band, "ColorInterp").text = "Palette"

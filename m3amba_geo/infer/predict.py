@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from m3amba_geo.geo.access import as_here
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.coverage import Used
 from m3amba_geo.geo.region import Region
@@ -61,7 +62,8 @@ def map_rows(stack: Stack, predictor: Predictor, stride: int, region: Region) ->
     lefts = _reaching(starts(width, patch, stride), patch, region.left, region.right)
     batches = [lefts[n : n + predictor.batch] for n in range(0, len(lefts), predictor.batch)]
     sums = _Sums(predictor.classes, patch, region, int(tops[0]))
-    reader = ThreadPoolExecutor(1, "read")  # one thread: GDAL's files are not to be shared
+    # One thread: GDAL's files are not to be shared.
+    reader = ThreadPoolExecutor(1, "read", as_here())
     with predictor.threads() as threads, dropping(reader):
 
         def begin(top: int, lefts: NDArray[np.int64]) -> _Begun:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from m3amba_geo import __version__
-from m3amba_geo.bundle import Bundle, load_bundle
+from m3amba_geo.bundle import ModelFile
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import AllNodataError, ExtraMissingError, UsageError
 from m3amba_geo.events import Artifact, Listener, Note, Started
 from m3amba_geo.files import (
     check_apart,
     check_output,
-    checksum,
     drop_scratches,
     locked,
     together,
@@ -32,9 +30,9 @@ from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper
 from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together, tell_incomplete
 from m3amba_geo.jobs.memory import working_memory
 from m3amba_geo.jobs.room import check_disk, check_memory
-from m3amba_geo.jobs.sidecar import Sidecar, records, seen_from, sidecar_path
+from m3amba_geo.jobs.sidecar import Sidecar, sidecar_path
 
-Maker = Callable[[Path, SceneConfig, ClassifyConfig, Mapper, Journal, Listener], None]
+Maker = Callable[[ModelFile, SceneConfig, ClassifyConfig, Mapper, Journal, Listener], None]
 """Makes the blocks that a journal lacks."""
 
 
@@ -78,29 +76,31 @@ def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener)
     """
     emit(Started("classify", __version__))
     with ExitStack() as handles:
-        return make_map(model, scene, config, maker(config, handles), emit)
+        return make_map(ModelFile.read(model), scene, config, maker(config, handles), emit)
 
 
 def make_map(
-    model: Path, scene: SceneConfig, config: ClassifyConfig, make_blocks: Maker, emit: Listener
+    model: ModelFile,
+    scene: SceneConfig,
+    config: ClassifyConfig,
+    make_blocks: Maker,
+    emit: Listener,
 ) -> ClassifyResults:
     """Makes a map; as `run`, with blocks made by what `maker` has returned."""
-    bundle = load_bundle(model)
-    legend = bundle.manifest.legend
-    digest = checksum(model)
-    layers = layers_of(config, bundle.manifest)
+    legend = model.bundle.manifest.legend
+    layers = layers_of(config, model.bundle.manifest)
     used = layers["modalities"].path if "modalities" in layers else None
-    others = beside(model.name, digest, bundle, config.out, used)
+    others = beside(model, config.out, used)
     names = [names_path(layer.path) for layer in layers.values() if layer.legend]
     outputs = [*_paths(layers), *names, *others]
     further = [path for path in (config.mask, config.guide_weights) if path is not None]
-    check_apart(outputs, [model, *scene.inputs, *further])
+    check_apart(outputs, [model.path, *scene.inputs, *further])
     folder = work_folder(config.out)
     for path in (*_paths(layers), *others):  # a killed run's journal knows whose they are
         check_output(path, overwrite=config.overwrite or folder.exists())
     with locked(*_paths(layers)), ExitStack() as handles:
         drop_scratches(*_paths(layers), *names, *others)
-        mapper = handles.enter_context(open_mapper(bundle, digest, scene, config, None, emit))
+        mapper = handles.enter_context(open_mapper(model, scene, config, None, emit))
         masks = [] if mapper.mask is None else map(Path, mapper.mask.files)
         check_apart(outputs, [*mapper.stack.files, *masks])
         region, patch = mapper.region, mapper.predictor.patch
@@ -192,22 +192,9 @@ def _part(grid: GeoBox, region: Region) -> GeoBox:
     return GeoBox(region.shape, affine, grid.crs)
 
 
-def beside(
-    name: str, digest: str, bundle: Bundle, map_path: Path, used: Path | None
-) -> dict[Path, str]:
+def beside(model: ModelFile, map_path: Path, used: Path | None) -> dict[Path, str]:
     """Returns what is to lie beside the map: sidecar, which names the raster `used`, and style."""
-    manifest = bundle.manifest
-    sidecar = Sidecar(
-        model=digest,
-        model_name=name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        patch=manifest.network.patch,
-        legend=manifest.legend,
-        split=manifest.split,
-        areas=records(bundle.areas),
-        modalities=None if used is None else seen_from(map_path, used),
-    )
     return {
-        sidecar_path(map_path): sidecar.to_text(),
-        style_path(map_path): style(manifest.legend),
+        sidecar_path(map_path): Sidecar.of(model, map_path, used).to_text(),
+        style_path(map_path): style(model.bundle.manifest.legend),
     }

@@ -19,6 +19,7 @@ import dask
 import torch
 from distributed import Client, Future, KilledWorker, LocalCluster, wait
 
+from m3amba_geo.bundle import ModelFile
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import ClusterError, WorkerLostError
 from m3amba_geo.events import Listener, Note, Progress, Warned
@@ -57,7 +58,7 @@ class Cluster:
 
     def make_missing(
         self,
-        model: Path,
+        model: ModelFile,
         scene: SceneConfig,
         config: ClassifyConfig,
         mapper: Mapper,
@@ -67,7 +68,7 @@ class Cluster:
         """Makes the blocks that the journal lacks.
 
         Args:
-            model: Model file.
+            model: The model.
             scene: Rasters.
             config: Options.
             mapper: What the client would make them with itself.
@@ -85,7 +86,7 @@ class Cluster:
         if self._client is None:
             self._client = self._handles.enter_context(_connected(self._config, emit))
         order = Order(
-            _anywhere(model),
+            _anywhere(model.path),
             _scene_anywhere(scene),
             _settled(config, mapper),
             journal,

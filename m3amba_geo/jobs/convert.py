@@ -92,7 +92,8 @@ def run(
         M3ambaError: Rasters, legend or encoder do not fit it, or the output can't be written.
     """
     emit(Started("convert-published", __version__))
-    check_apart([out], [checkpoint, legend, *scene.inputs])
+    encoder = [] if guide.weights is None else [guide.weights]
+    check_apart([out], [checkpoint, legend, *encoder, *scene.inputs])
     check_output(out, overwrite=overwrite)
     content = _read(checkpoint)
     network = load_published(content["model_dict"]).eval()
@@ -105,6 +106,7 @@ def run(
             "List every class of its training, in the order of their codes.",
         )
     with open_stack(scene, emit) as stack:
+        check_apart([out], stack.files)
         _check_bands(stack, config)
         identity = _identity(guide, config, emit)
         scaling = tuple(map(Scaling.of, scene_ranges(stack)))

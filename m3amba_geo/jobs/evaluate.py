@@ -23,7 +23,7 @@ from m3amba_geo.geo.codes import CodeRaster, open_codes
 from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels
 from m3amba_geo.geo.legend import MAX_CODE
 from m3amba_geo.geo.marks import Positions, inside
-from m3amba_geo.geo.raster import Mask
+from m3amba_geo.geo.raster import Mask, same_place
 from m3amba_geo.jobs.origin import classes_of, origin_of
 from m3amba_geo.jobs.sidecar import Sidecar, sidecar_path
 
@@ -54,11 +54,13 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         check_output(output, overwrite=config.overwrite)
     with Env(GDAL_CACHEMAX=_CACHE), open_codes(map_path) as raster:
         origin = origin_of(map_path, config)
+        marks = _marks(map_path, origin)
+        check_apart(outputs, [*raster.files, *filter(None, [marks])])
         legend = classes_of(raster, origin, config)
         labels = read_labels(config.labels, raster.grid, legend, emit, grouped=False)
         survey = _survey(raster, labels.pixels)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
-        parts = _made_from(map_path, origin, labels.pixels, emit)
+        parts = {} if marks is None else _parts(marks, labels, emit)
     areas = _areas(origin, config)
     evaluation = _evaluate(labels, survey.mapped, parts, legend, areas, origin)
     evaluation = _described(evaluation, map_path, config, origin)
@@ -149,25 +151,29 @@ def _areas(origin: Sidecar | None, config: EvaluateConfig) -> list[TrainingArea]
     return origin.training_areas()
 
 
-def _made_from(
-    map_path: Path, origin: Sidecar | None, pixels: Positions, emit: Listener
-) -> dict[str, Mask]:
-    """Returns which pixels (N,) are made from each subset of the modalities, by its name."""
+def _marks(map_path: Path, origin: Sidecar | None) -> Path | None:
+    """Returns the raster of what each pixel of the map is made from, if it has one."""
     if origin is None or origin.modalities is None:
-        return {}
-    path = map_path.parent / origin.modalities
+        return None
+    return map_path.parent / origin.modalities
+
+
+def _parts(path: Path, labels: Labels, emit: Listener) -> dict[str, Mask]:
+    """Returns which pixels (N,) are made from each subset of the modalities, by its name."""
     if not path.exists():
-        emit(
-            Warned(
-                "modalities-unknown",
-                f"{path} is missing, which says what each pixel of the map is made from: the "
-                "accuracy of each subset of the modalities stays unknown.",
-            )
-        )
+        emit(_unknown(f"{path} is missing"))
         return {}
     with open_codes(path) as raster:
-        used = _survey(raster, pixels).mapped
+        if not same_place(raster.grid, labels.grid):
+            emit(_unknown(f"{path} belongs to a map of another place"))
+            return {}
+        used = _survey(raster, labels.pixels).mapped
         return {name: used == code for code, name in sorted(raster.names.items())}
+
+
+def _unknown(reason: str) -> Warned:
+    text = "It says what each pixel of the map is made from: the accuracy of each subset of the "
+    return Warned("modalities-unknown", f"{reason}. {text}modalities stays unknown.")
 
 
 def _evaluate(

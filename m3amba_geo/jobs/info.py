@@ -122,8 +122,8 @@ def _stack(rasters: Sequence[Raster], handles: ExitStack, emit: Listener) -> Sta
 def _model(path: Path, manifest: Manifest) -> dict[str, Any]:
     network = manifest.network
     return {
-        "network": f"{network.size}: width {network.width}, depth {network.depth}, "
-        f"patch {network.patch}",
+        "network": f"{network.called() or 'a size of its own'}: width {network.width}, "
+        f"depth {network.depth}, patch {network.patch}",
         "modalities": [
             {"name": m.name, "bands": len(m.bands), "listed": [str(band) for band in m.bands]}
             for m in manifest.modalities

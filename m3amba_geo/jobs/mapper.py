@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Env
 from rasterio.windows import Window
 
-from m3amba_geo.bundle import Bundle, Manifest
+from m3amba_geo.bundle import Bundle, Manifest, ModelFile
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Warned
@@ -100,8 +100,7 @@ class Mapper:
 
 @contextmanager
 def open_mapper(
-    bundle: Bundle,
-    digest: str,
+    model: ModelFile,
     scene: SceneConfig,
     config: ClassifyConfig,
     threads: int | None,
@@ -110,8 +109,7 @@ def open_mapper(
     """Opens all that blocks are made with.
 
     Args:
-        bundle: The model.
-        digest: Checksum of its file.
+        model: The model.
         scene: Rasters.
         config: Options.
         threads: Of the CPU; None takes all.
@@ -121,7 +119,7 @@ def open_mapper(
         M3ambaError: Inputs or machine are not fit.
     """
     device, backend = prepare(config.device, config.scan, threads, emit)
-    legend = bundle.manifest.legend
+    bundle, known = model.bundle, model.bundle.manifest
     predictor = Predictor(
         _model(bundle, config, emit),
         bundle.features,
@@ -130,7 +128,6 @@ def open_mapper(
         choose_precision(config.precision, device, emit),
     )
     with ExitStack() as handles:
-        known = bundle.manifest
         stack = handles.enter_context(
             open_stack(scene, emit, known.modalities, known.modality_dropout)
         )
@@ -143,7 +140,7 @@ def open_mapper(
         mask = _mask(handles, config.mask, stack.grid)
         kind = row_type(layers_of(config, known), region.shape[1])
         identity = {
-            "model": digest,
+            "model": model.digest,
             "grid": f"{stack.grid.shape} {stack.grid.affine} {stack.grid.crs}",
             "bounds": str(region),
             "resampling": scene.resampling,
@@ -157,7 +154,7 @@ def open_mapper(
         }
         identity |= stack_contents(stack, known.modalities) | versions()
         yield Mapper(
-            stack, predictor, stride, legend, known.temperature, mask, region, kind, backend,
+            stack, predictor, stride, known.legend, known.temperature, mask, region, kind, backend,
             identity,
         )  # fmt: skip
 

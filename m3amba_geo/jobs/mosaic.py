@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from m3amba_geo import __version__
-from m3amba_geo.bundle import Manifest, load_bundle
+from m3amba_geo.bundle import Manifest, ModelFile
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, MosaicConfig, SceneConfig
 from m3amba_geo.errors import AllNodataError, JournalError, M3ambaError, OutputExistsError
 from m3amba_geo.events import Artifact, Listener, Note, Progress, Started, Warned, ignore
 from m3amba_geo.files import (
     check_apart,
-    checksum,
     drop_scratches,
     locked,
     output_error,
@@ -46,7 +45,7 @@ class MosaicResults:
         vrt: The whole map, as a virtual raster.
         tiles: Folder of the maps of all scenes.
         scenes: How many scenes the index has.
-        made: How many of them were mapped now; the others had been before.
+        made: How many of them were mapped now; the others had been before, or have no valid pixel.
     """
 
     vrt: Path
@@ -86,17 +85,19 @@ def run(
             looked at before the first one is mapped.
     """
     emit(Started("mosaic", __version__))
-    bundle, digest = load_bundle(model), checksum(model)
-    names = [modality.name for modality in bundle.manifest.modalities]
+    trained = ModelFile.read(model)  # once: all tiles are of one model
+    known = trained.bundle.manifest
+    names = [modality.name for modality in known.modalities]
     wanted = fields or [ModalityConfig(name, (Path(name),)) for name in names]
-    coverage = bundle.manifest.coverage
+    coverage = known.coverage
     scenes = read_index(index, wanted, fewer=coverage.fewer)
     vrt, tiles = config.out / VRT, config.out / TILES
     paths = {scene.name: tiles / f"{scene.name}.tif" for scene in scenes}
     files = [file for scene in scenes for modality in scene.modalities for file in modality.files]
     used = used_path(vrt) if coverage.fewer else None
     ours = [vrt, *([] if used is None else [used]), sidecar_path(vrt), style_path(vrt)]
-    check_apart([*ours, config.out / RECORD, *paths.values()], [model, index, *files])
+    outputs = [*ours, config.out / RECORD, *paths.values()]
+    check_apart(outputs, [model, index, *files])
     _make_folders(config.out, tiles)
     with locked(vrt), ExitStack() as handles:
         drop_scratches(*ours, config.out / RECORD)
@@ -104,8 +105,8 @@ def run(
         for path in ours if record is None and not options.overwrite else ():
             if path.exists():
                 raise OutputExistsError(f"{path} exists already, and is not ours.", _AGAIN)
-        settings = _settings(digest, config, options)
-        places, identities = _look(scenes, settings, bundle.manifest)
+        settings = _settings(trained.digest, config, options)
+        places, identities = _look(scenes, settings, known, outputs)
         todo = [
             scene
             for scene in scenes
@@ -119,12 +120,13 @@ def run(
         _write_record(config.out / RECORD, (record or {}) | identities)
         if done := len(scenes) - len(todo):
             emit(Note(f"{done} of {len(scenes)} scenes are mapped already."))
-        make = maker(options, handles)
+        make, made = maker(options, handles), 0
         for n, scene in enumerate(todo, done + 1):
             emit(Note(f"Scene {scene.name}, {n} of {len(scenes)}."))
             place = SceneConfig(scene.modalities, resampling=config.resampling)
             try:
-                make_map(model, place, _for_tile(options, paths[scene.name]), make, emit)
+                make_map(trained, place, _for_tile(options, paths[scene.name]), make, emit)
+                made += 1
             except AllNodataError:
                 text = f"The scene {scene.name} has no valid pixel, and is left out."
                 emit(Warned("scene-empty", text))
@@ -132,17 +134,17 @@ def run(
         shown = [place for place in places if (config.out / place.name).exists()]
         if not shown:
             raise AllNodataError("No scene has a valid pixel.", "Check their nodata values.")
-        legend = bundle.manifest.legend
+        legend = known.legend
         with together() as scratch_of:
             texts = {vrt: vrt_of(shown, code_type(legend), "class", legend)}
             if used is not None:
                 marks = [Tile(str(used_path(Path(tile.name))), tile.grid) for tile in shown]
                 texts[used] = vrt_of(marks, "uint8", "modalities", coverage.legend())
-            texts |= beside(model.name, digest, bundle, vrt, used)
+            texts |= beside(trained, vrt, used)
             for path, text in texts.items():
                 scratch_of(path).write_text(text, encoding="utf-8")
     emit(Artifact(str(vrt), "map"))
-    return MosaicResults(vrt, tiles, len(scenes), len(todo))
+    return MosaicResults(vrt, tiles, len(scenes), made)
 
 
 def _make_folders(*folders: Path) -> None:
@@ -161,12 +163,13 @@ def _settings(digest: str, config: MosaicConfig, options: ClassifyConfig) -> dic
 
 
 def _look(
-    scenes: Sequence[IndexedScene], settings: Identity, known: Manifest
+    scenes: Sequence[IndexedScene], settings: Identity, known: Manifest, outputs: Sequence[Path]
 ) -> tuple[list[Tile], dict[str, dict[str, str]]]:
     """Opens every raster once; returns where tiles will lie, and what each depends on."""
     places, identities = [], {}
     for scene in scenes:
         with _opened(scene, known) as stack:
+            check_apart(outputs, stack.files)
             places.append(Tile(f"{TILES}/{scene.name}.tif", stack.grid))
             identities[scene.name] = {**settings, **stack_contents(stack, known.modalities)}
     check_grids(places)

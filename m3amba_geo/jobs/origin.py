@@ -2,32 +2,23 @@
 
 from pathlib import Path
 
-from m3amba_geo.bundle import load_bundle
+from m3amba_geo.bundle import ModelFile
 from m3amba_geo.config import EvaluateConfig
 from m3amba_geo.errors import ClassMismatchError, DataError, TrainOverlapError
-from m3amba_geo.files import checksum
 from m3amba_geo.geo.codes import CodeRaster
 from m3amba_geo.geo.labels import Legend, read_codes
 from m3amba_geo.geo.legend import LabelValue, as_code, make_legend
 from m3amba_geo.geo.maps import used_path
-from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar, records
+from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar
 
 
 def origin_of(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
     """Returns what is known of the map's making; None if nothing is and that was allowed."""
     if config.model is not None:
-        bundle, digest = load_bundle(config.model), checksum(config.model)
-        _check_maker(map_path, config.model, digest)
-        return Sidecar(
-            model=digest,
-            model_name=config.model.name,
-            created="",
-            patch=bundle.manifest.network.patch,
-            legend=bundle.manifest.legend,
-            split=bundle.manifest.split,
-            areas=records(bundle.areas),
-            modalities=used_path(map_path).name if bundle.manifest.coverage.fewer else None,
-        )
+        model = ModelFile.read(config.model)
+        _check_maker(map_path, model)
+        fewer = model.bundle.manifest.coverage.fewer
+        return Sidecar.of(model, map_path, used_path(map_path) if fewer else None)
     sidecar = read_sidecar(map_path)
     if sidecar is None and not config.allow_train_overlap:
         raise TrainOverlapError(
@@ -38,7 +29,7 @@ def origin_of(map_path: Path, config: EvaluateConfig) -> Sidecar | None:
     return sidecar
 
 
-def _check_maker(map_path: Path, model: Path, digest: str) -> None:
+def _check_maker(map_path: Path, model: ModelFile) -> None:
     """Makes sure that a sidecar, if there is one, does not name another model.
 
     Raises:
@@ -48,10 +39,10 @@ def _check_maker(map_path: Path, model: Path, digest: str) -> None:
         known = read_sidecar(map_path)
     except DataError:  # damaged: its remedy is to name the model
         return
-    if known is not None and known.model != digest:
+    if known is not None and known.model != model.digest:
         raise TrainOverlapError(
             f"{map_path} was made by {known.model_name} (sha256 {known.model[:12]}...), as its "
-            f"sidecar says, not by {model} ({digest[:12]}...).",
+            f"sidecar says, not by {model.path} ({model.digest[:12]}...).",
             "Leave out --model, or name the one that made the map.",
         )
 

@@ -1,12 +1,14 @@
 """The sidecar of a map: which model made it, its classes, and the pixels that trained it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from m3amba_geo.bundle import ModelFile
 from m3amba_geo.errors import DataError
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.labels import LandCover
@@ -20,6 +22,12 @@ class AreaRecord:
     grid: GridRecord
     train: str
     validation: str
+
+    @classmethod
+    def of(cls, area: TrainingArea) -> Self:
+        """Returns an area as a sidecar holds it."""
+        train, validation = (to_text(runs, area.shape) for runs in (area.train, area.validation))
+        return cls(GridRecord.of(area.grid), train, validation)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,21 @@ class Sidecar:
     split: tuple[str, ...]
     areas: tuple[AreaRecord, ...]
     modalities: str | None = None
+
+    @classmethod
+    def of(cls, model: ModelFile, map_path: Path, used: Path | None) -> Self:
+        """Returns that of a map of a model; `used` says what its pixels are made from."""
+        manifest = model.bundle.manifest
+        return cls(
+            model=model.digest,
+            model_name=model.path.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            patch=manifest.network.patch,
+            legend=manifest.legend,
+            split=manifest.split,
+            areas=tuple(map(AreaRecord.of, model.bundle.areas)),
+            modalities=None if used is None else _seen_from(map_path, used),
+        )
 
     def training_areas(self) -> list[TrainingArea]:
         """Returns the masks.
@@ -75,23 +98,11 @@ def sidecar_path(map_path: Path) -> Path:
     return map_path.with_name(map_path.name + ".m3amba.json")
 
 
-def seen_from(map_path: Path, other: Path) -> str:
+def _seen_from(map_path: Path, other: Path) -> str:
     """Returns a path as it holds beside the map, so that both may be moved together."""
     if other.resolve().parent == map_path.resolve().parent:
         return other.name
     return str(other.resolve())
-
-
-def records(areas: Sequence[TrainingArea]) -> tuple[AreaRecord, ...]:
-    """Returns areas as a sidecar holds them."""
-    return tuple(
-        AreaRecord(
-            GridRecord.of(area.grid),
-            to_text(area.train, area.shape),
-            to_text(area.validation, area.shape),
-        )
-        for area in areas
-    )
 
 
 def read_sidecar(map_path: Path) -> Sidecar | None:

@@ -36,14 +36,14 @@ class TrainingScene:
         stack: Its rasters, open.
         labels: Its labels, on the rasters' grid.
         split: Their parting.
-        tested: Pixels of labels for testing alone.
+        tested: Codes of the pixels of labels for testing alone (T,).
     """
 
     config: SceneConfig
     stack: Stack
     labels: Labels
     split: Split
-    tested: int
+    tested: NDArray[np.uint16]
 
     def on(self, side: Side) -> NDArray[np.bool_]:
         """Returns which labelled pixels are on a side (N,)."""
@@ -140,13 +140,10 @@ def open_scenes(
         trained = trained or modalities_of(stack)
         assert scene.labels is not None
         labels = labels_on(stack, scene.labels, legend, emit)
-        like = next((k for k, other in enumerate(opened) if _alike(other.labels, labels)), n)
-        rng = np.random.default_rng([config.seed, 0, like])
-        tested = 0
-        if scene.test_labels is None:
-            split = split_labels(labels, config.split, rng)
-        else:  # the user's own parting: taken as it is, without a gap of ours
-            test = labels_on(stack, scene.test_labels, legend, emit)
+        tested, parting = np.empty(0, np.uint16), config.split
+        if scene.test_labels is not None:  # the user's own parting: as it is, without a gap of ours
+            tested = labels_on(stack, scene.test_labels, legend, emit).codes
+            parting = replace(parting, test=0.0)
             labels = labels.only(~np.isin(labels.pixels, _covered(scene.test_labels, stack)))
             if not labels.pixels.size:
                 raise NoLabelsError(
@@ -154,12 +151,12 @@ def open_scenes(
                     f"{scene.test_labels.path}, which training never sees.",
                     "Give other labels for the test, or keep some out with --test-share.",
                 )
-            split = split_labels(labels, replace(config.split, test=0.0), rng)
-            tested = len(test.pixels)
-        for note in split.notes:
-            emit(Warned("split", note))
+        like = next((k for k, other in enumerate(opened) if _alike(other.labels, labels)), n)
+        split = split_labels(labels, parting, np.random.default_rng([config.seed, 0, like]))
         opened.append(TrainingScene(scene, stack, labels, split, tested))
-    _keep_apart(opened, config.split.gap, emit)
+    opened = _kept_apart(opened, config.split.gap)
+    for note in (note for scene in opened for note in scene.split.notes):
+        emit(Warned("split", note))
     return opened
 
 
@@ -172,24 +169,33 @@ def _alike(one: Labels, other: Labels) -> bool:
     )
 
 
-def _keep_apart(scenes: Sequence[TrainingScene], gap: int, emit: Listener) -> None:
-    """Sets aside what one scene holds out where another one trains."""
+def _parted_alike(one: TrainingScene, other: TrainingScene) -> bool:
+    """Whether two scenes have the same labels, and each of them on the same side."""
+    alike = _alike(one.labels, other.labels)
+    return alike and np.array_equal(one.split.sides, other.split.sides)
+
+
+def _kept_apart(scenes: Sequence[TrainingScene], gap: int) -> list[TrainingScene]:
+    """Returns the scenes with what one holds out where another one trains set aside."""
+    apart = []
     train = [TrainingArea(s.stack.grid, Runs.of(s.pixels_on(Side.TRAIN)), _NOWHERE) for s in scenes]
     for n, scene in enumerate(scenes):
         others = [
             area
             for other, area in zip(scenes, train, strict=True)
-            if not _alike(scene.labels, other.labels)
+            if not _parted_alike(scene, other)
         ]
         held = np.flatnonzero(scene.on(Side.VALIDATION) | scene.on(Side.TEST))
         near = reached(others, scene.stack.grid, scene.labels.pixels[held], max(gap - 1, 0))
+        sides, notes = scene.split.sides.copy(), scene.split.notes
+        sides[held[near]] = Side.GAP
         if near.any():
-            scene.split.sides[held[near]] = Side.GAP
-            text = (
+            notes += (
                 f"{near.sum():,} of {near.size:,} held-out pixels of scene {n + 1} lie where "
-                "another scene trains, or nearer than the gap, and are not used."
+                "another scene trains, or nearer than the gap, and are not used.",
             )
-            emit(Warned("split", text))
+        apart.append(replace(scene, split=replace(scene.split, sides=sides, notes=notes)))
+    return apart
 
 
 def _covered(test: LabelConfig, stack: Stack) -> Positions:
@@ -257,22 +263,35 @@ def count_pixels(scenes: Sequence[TrainingScene]) -> dict[str, int]:
         for side in Side
         if side is not Side.NONE
     }
-    return counts | {"test": counts["test"] + sum(scene.tested for scene in scenes)}
+    return counts | {"test": counts["test"] + sum(scene.tested.size for scene in scenes)}
 
 
 def split_in_words(scenes: Sequence[TrainingScene], gap: int) -> tuple[str, ...]:
     """Returns how labels were parted, as the model tells it."""
     counts = ", ".join(f"{name} {count}" for name, count in count_pixels(scenes).items())
-    names = {e.code: e.name for e in scenes[0].labels.legend}
-    untested = sorted({names[code] for scene in scenes for code in scene.split.untested})
     units = ", ".join(dict.fromkeys(scene.split.by for scene in scenes))
     words = [
         f"by {units}, gap {gap} pixels; labelled pixels: {counts}",
         *(note.rstrip(".") for scene in scenes for note in scene.split.notes),
     ]
-    if untested:
+    if untested := _untested(scenes):
         words.append(f"classes without a held-out pixel: {', '.join(untested)}")
     return tuple(words)
+
+
+def _untested(scenes: Sequence[TrainingScene]) -> list[str]:
+    """Returns the classes that no scene measures: with test pixels where any has some.
+
+    Else validation pixels count; where nothing is held out at all, there is none to tell of.
+    """
+    codes = {
+        side: np.concatenate([scene.labels.codes[scene.on(side)] for scene in scenes])
+        for side in (Side.TRAIN, Side.VALIDATION, Side.TEST)
+    }
+    tested = np.concatenate([codes[Side.TEST], *(scene.tested for scene in scenes)])
+    measured = tested if tested.size else codes[Side.VALIDATION]
+    absent = np.setdiff1d(codes[Side.TRAIN], measured) if measured.size else ()
+    return sorted(e.name for e in scenes[0].labels.legend if e.code in absent)
 
 
 def raster_prints(scenes: Sequence[TrainingScene]) -> dict[str, str]:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from m3amba_geo.bundle import load_bundle
+from m3amba_geo.bundle import ModelFile
 from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import CancelledError, ClusterError
 from m3amba_geo.events import ignore
-from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import reach
 from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import RowRecords
@@ -48,8 +47,8 @@ class Workshop(WorkerPlugin):
     """A worker's hold on a map, for as long as its client wants blocks of it.
 
     Blocks are made one at a time, with all threads of the worker. One thread of the workshop's own
-    opens the files, makes all blocks and closes the files: GDAL's files are not to be shared
-    between threads, and its settings hold for the thread that made them.
+    opens the files, makes all blocks and closes the files: GDAL's settings hold for the thread that
+    made them, and for those that are given them (`geo.access.as_here`).
     """
 
     def __init__(self, name: str, order: Order) -> None:
@@ -96,11 +95,11 @@ class Workshop(WorkerPlugin):
                 f"A worker does not find the work folder {order.journal.folder} of this run.",
                 "Let all machines see outputs and inputs under the same paths.",
             )
-        bundle, digest = load_bundle(order.model), checksum(order.model)
+        model = ModelFile.read(order.model)
         with ExitStack() as handles:
             handles.enter_context(reach(network=order.network))
             mapper = handles.enter_context(
-                open_mapper(bundle, digest, order.scene, order.config, self._threads, ignore)
+                open_mapper(model, order.scene, order.config, self._threads, ignore)
             )
             if changed := unlike(order.journal.state.identity, mapper.identity):
                 found = ", ".join(f"{key} ({mapper.identity.get(key)})" for key in changed)

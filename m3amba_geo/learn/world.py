@@ -202,9 +202,9 @@ def _reached() -> Iterator[None]:
         line = (str(error).strip() or "no message").splitlines()[0]
         raise ProcessLostError(
             f"Another process of this training has ended or can't be reached: {line}",
-            "See its own messages, and those of torchrun. A training that has saved its state goes on "
-            "with --resume. If the system has killed it for want of memory, add --recompute or lower "
-            "--memory; a lower --batch or --size is another training, without --resume.",
+            "See its own messages, and those of torchrun. A training that has saved its state goes "
+            "on with --resume. If the system has killed it for want of memory, add --recompute or "
+            "lower --memory; a lower --batch or --size is another training, without --resume.",
         ) from error
 
 

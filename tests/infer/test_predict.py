@@ -1,16 +1,19 @@
 """Windowed prediction against a plain one, and what it must not depend on."""
 
+import threading
 from concurrent.futures import Future
 from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from rasterio.env import get_gdal_config
 from small import as_they_are, bundle_of, stack_of
 
 from m3amba_geo.errors import NoOverlapError, OutOfMemoryError, RasterUnreadableError
@@ -224,6 +227,26 @@ def test_a_map_may_be_given_up_and_errors_of_reading_come_through(monkeypatch):
     monkeypatch.setattr(stack, "read", fail_later)
     with pytest.raises(RasterUnreadableError):
         list(map_rows(stack, Plain(), 6, whole(stack)))
+
+
+def test_pixels_are_read_with_the_settings_of_whoever_asks(monkeypatch):
+    stack, _ = scene((20, 20))
+    read, found = stack.read, []
+
+    def tell(*window):
+        found.append(get_gdal_config("GDAL_HTTP_PROXY"))
+        return read(*window)
+
+    monkeypatch.setattr(stack, "read", tell)
+
+    def work():
+        with rasterio.Env(GDAL_HTTP_PROXY="127.0.0.1:9"):
+            list(map_rows(stack, Plain(), 6, whole(stack)))
+
+    other = threading.Thread(target=work)  # as a worker of a cluster, or of a window, would
+    other.start()
+    other.join()
+    assert set(found) == {"127.0.0.1:9"}
 
 
 def short_of_memory(predictor, most):

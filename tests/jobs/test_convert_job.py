@@ -28,6 +28,7 @@ from m3amba_geo.errors import (
     NotAModelError,
     OutputExistsError,
     TrainOverlapError,
+    UsageError,
     WeightsUnavailableError,
 )
 from m3amba_geo.events import Warned, ignore
@@ -188,6 +189,15 @@ def test_what_does_not_fit_is_refused(files, guide, tmp_path):
     refused(files, narrow, tmp_path, WeightsUnavailableError, "24 numbers.*512")
     legend.write_text("code,name\n1,a\n2,b\n")
     refused(files, guide, tmp_path, ClassMismatchError, "6 classes.*lists 2")
+
+
+def test_what_it_reads_it_never_writes(files, guide):
+    checkpoint, scene, legend = files
+    for out in (checkpoint, legend, guide.weights, scene.modalities[0].files[0]):
+        before = out.read_bytes()
+        with pytest.raises(UsageError, match="is an input"):
+            convert.run(checkpoint, scene, legend, guide, out, ignore, overwrite=True)
+        assert out.read_bytes() == before
 
 
 def test_the_command(files, guide, tmp_path, capsys):

@@ -315,6 +315,9 @@ def test_without_the_raster_of_modalities_their_subsets_stay_unknown(trained, la
     assert "modalities-unknown" in {e.code for e in events if isinstance(e, Warned)}
     besides = evaluate.run(trained.map, EvaluateConfig(labels, model=trained.model), ignore)
     assert list(besides.subsets) == ["optical, height"]
+    write_raster(tmp_path / "map.modalities.tif", np.ones((1, 5, 7), np.uint8), nodata=0)
+    assert evaluate.run(path, EvaluateConfig(labels), events.append).subsets == {}
+    assert "another place" in [e.message for e in events if isinstance(e, Warned)][-1]
 
 
 def test_reports_replace_neither_inputs_nor_each_other(trained, labels, tmp_path):
@@ -326,6 +329,9 @@ def test_reports_replace_neither_inputs_nor_each_other(trained, labels, tmp_path
             with pytest.raises(UsageError, match="is an input"):
                 evaluate.run(map_path, EvaluateConfig(labels, **known | {role: path}), ignore)
         assert path.read_bytes() == before
+    marks = trained.map.with_name("map.modalities.tif")
+    with pytest.raises(UsageError, match="is an input"):
+        evaluate.run(trained.map, EvaluateConfig(labels, report=marks, overwrite=True), ignore)
     both = {"report": tmp_path / "a.html", "html": tmp_path / "a.html"}
     with pytest.raises(UsageError, match="same name"):
         evaluate.run(map_path, EvaluateConfig(labels, **known, **both), ignore)

@@ -20,7 +20,7 @@ def test_a_model(trained):
     found = info.run([trained.model], events.append)
     assert events == [Started("info", events[0].version)]
     model = found.models[str(trained.model)]
-    assert model["network"] == "tiny: width 16, depth 1, patch 16"
+    assert model["network"] == "a size of its own: width 16, depth 1, patch 16"
     assert [(m["name"], m["bands"]) for m in model["modalities"]] == [("optical", 4), ("height", 1)]
     assert [entry["name"] for entry in model["classes"]] == list(NAMES)
     assert model["modality_dropout"] == 0.2

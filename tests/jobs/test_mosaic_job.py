@@ -133,6 +133,8 @@ def test_a_geopackage_and_a_stac_collection_make_the_same_map(model, scenes):
         assert whole.dtypes == tile.dtypes
         assert whole.colormap(1)[2] == tile.colormap(1)[2]
         np.testing.assert_array_equal(whole.read(1), pasted(first, whole.width, whole.height))
+        names = {k: v for k, v in whole.tags(1).items() if k.startswith("CLASS_")}
+        assert names == {k: v for k, v in tile.tags(1).items() if k.startswith("CLASS_")} != {}
     assert read_sidecar(first.vrt) == replace(
         read_sidecar(first.tiles / "west.tif"), created=read_sidecar(first.vrt).created
     )
@@ -331,6 +333,7 @@ def test_a_scene_without_a_valid_pixel_is_left_out(model, scenes):
     events = []
     results = run(model, geopackage(scenes), events.append)
     assert [e.code for e in events if isinstance(e, Warned)] == ["scene-empty"]
+    assert (results.scenes, results.made) == (2, 1)
     assert list(tiles(results)) == ["east.tif"]
     with rasterio.open(results.vrt) as whole:
         assert whole.shape == SHAPE

@@ -215,12 +215,39 @@ def test_dates_of_one_place_are_parted_alike(tmp_path):
     assert np.array_equal(one.validation.turns, two.validation.turns)
 
 
-def test_no_scene_holds_out_what_another_one_trains_on(tmp_path):
+def test_dates_of_one_place_are_parted_alike_beside_test_labels(tmp_path):
     places = two_dates(tmp_path)
+    frame = gpd.read_file(places[0].labels)
+    test = tmp_path / "test.gpkg"
+    frame.groupby("class").head(1).to_file(test)
+    scenes = [replace(place.scene, test_labels=LabelConfig(test)) for place in places]
+    split = SplitConfig(by="polygon", validation=0.25, gap=2)
+    bundle = load_bundle(train.run(scenes, brief(tmp_path, split=split), ignore).model)
+    one, two = bundle.areas
+    assert one.validation.count
+    assert np.array_equal(one.validation.turns, two.validation.turns)
+
+
+def other_labels(places, tmp_path):
     frame = gpd.read_file(places[1].labels)
-    frame.iloc[1:].to_file(places[1].labels, layer="labels")  # no longer the same labels
-    split, events = SplitConfig(by="polygon", validation=0.25, test=0, gap=2), []
-    scenes = [place.scene for place in places]
+    frame.iloc[1:].to_file(places[1].labels, layer="labels")
+    return [place.scene for place in places]
+
+
+def other_parting(places, tmp_path):
+    frame = gpd.read_file(places[0].labels)
+    away = frame.set_geometry(frame.to_crs(CRS).translate(0, 300).to_crs(frame.crs))
+    away.to_file(tmp_path / "test.gpkg")
+    return [
+        replace(places[0].scene, test_labels=LabelConfig(tmp_path / "test.gpkg")),
+        places[1].scene,
+    ]
+
+
+@pytest.mark.parametrize("scenes_of", [other_labels, other_parting])
+def test_no_scene_holds_out_what_another_one_trains_on(tmp_path, scenes_of):
+    scenes, events = scenes_of(two_dates(tmp_path), tmp_path), []
+    split = SplitConfig(by="polygon", validation=0.25, test=0.25, gap=2)
     results = train.run(scenes, brief(tmp_path, split=split), events.append)
     areas = load_bundle(results.model).areas
     train_pixels = [mask_of(area.train, area.shape) for area in areas]
