@@ -30,10 +30,11 @@ EXAMPLES = """
 
 @command("info", EXAMPLES)
 @click.argument("files", nargs=-1, required=True, metavar="[NAME=]FILE...")
+@click.option("--layer", metavar="NAME", help="Layer of a label file with several.")
 @click.option("--allow-network", is_flag=True, help="Look at files on servers, too.")
 @program_options()
 @click.pass_obj
-def info(session: Session, files: tuple[str, ...], allow_network: bool) -> None:
+def info(session: Session, files: tuple[str, ...], layer: str | None, allow_network: bool) -> None:
     """Says what a model holds, or whether rasters and labels fit together."""
 
     def work(emit: Listener) -> "Info":
@@ -41,7 +42,7 @@ def info(session: Session, files: tuple[str, ...], allow_network: bool) -> None:
 
         paths = [Path(path) for _, path in map(split_name, files)]
         with reach(network=allow_network):
-            return job.run(paths, emit)
+            return job.run(paths, emit, layer)
 
     session.run(work, _render)
 

@@ -4,13 +4,10 @@ Files come from strangers, and GDAL has some two hundred drivers. What a file ma
 decided here, and nowhere else; see docs/security.md.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
-
-from rasterio.env import defenv, getenv, hasenv
 
 from m3amba_geo.errors import FileMissingError, NetworkOffError
 from m3amba_geo.sources import local_file, on_network
@@ -63,14 +60,6 @@ def network_is_on() -> bool:
 def gdal_options() -> dict[str, str]:
     """Returns the settings that GDAL needs while an input is open."""
     return _OPTIONS | (_PATIENT if _network.get() else _CLOSED)
-
-
-def as_here() -> Callable[[], None]:
-    """Returns what gives another thread, for good, the settings that GDAL has in this one.
-
-    They hold for threads, not for open files (but those of the main thread hold for all).
-    """
-    return partial(defenv, **(getenv() if hasenv() else {}))
 
 
 def check_reach(path: str | Path) -> None:

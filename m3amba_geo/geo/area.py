@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
 
-from m3amba_geo.geo.footprint import crs_of, way
+from m3amba_geo.geo.footprint import carry, in_degrees, middle, turned
 from m3amba_geo.geo.marks import Positions, boxes_around
 from m3amba_geo.geo.raster import SAME_PLACE, same_place
 from m3amba_geo.geo.runs import Runs
@@ -148,9 +148,11 @@ def _boxes(
     """
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     x, y = source.pix2wld((columns + corners[:, 1:]).ravel(), (rows + corners[:, :1]).ravel())
-    if source.crs is not None and target.crs is not None:
-        x, y = way(crs_of(source), crs_of(target)).transform(x, y)
-    x, y = (axis.reshape(4, -1) for axis in target.wld2pix(x, y))  # (4, n)
+    x, y = carry(x, y, source, target)
+    x, y = x.reshape(4, -1), y.reshape(4, -1)
+    if in_degrees(target):  # the corners of a pixel stay together
+        x = turned(x, turned(x[0], middle(target)))
+    x, y = target.wld2pix(x, y)  # (4, n)
     lost = ~(np.isfinite(x) & np.isfinite(y)).all(axis=0)
     x[:, lost] = y[:, lost] = -1
     starts = [np.floor(axis.min(axis=0) + SAME_PLACE) for axis in (x, y)]

@@ -1,5 +1,6 @@
 """Where a grid lies, in its own coordinates and in those of labels, and whether the two meet."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,17 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
 from m3amba_geo.errors import CRSMissingError, NoLabelsError, NoOverlapError
 
 Bounds = tuple[float, float, float, float]
 """`(left, bottom, right, top)`."""
+
+_EDGE = 33  # points along each side of a grid that stand for its edge
+_MESH = 256  # and for its area
+_TURN = 360.0  # degrees
 
 
 def crs_of(grid: GeoBox) -> CRS | None:
@@ -37,16 +42,8 @@ def name_of(crs: CRS | None) -> str:
 def outline(grid: GeoBox) -> shapely.Polygon:
     """The edge of a grid in its own coordinates; a rotated grid's is no upright box."""
     height, width = grid.shape
-    x, y = _to_world(grid, np.array([0, width, width, 0]), np.array([0, 0, height, height]))
+    x, y = grid.pix2wld(np.array([0, width, width, 0]), np.array([0, 0, height, height]))
     return shapely.Polygon(np.stack([x, y], axis=1))
-
-
-def _to_world(
-    grid: GeoBox, columns: NDArray[Any], rows: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Moves pixel coordinates to the grid's; affine 2 and 3 each have their own way to write it."""
-    a, b, c, d, e, f = grid.affine[:6]
-    return a * columns + b * rows + c, d * columns + e * rows + f
 
 
 def way(source: CRS | None, target: CRS | None) -> Transformer:
@@ -69,18 +66,57 @@ def way(source: CRS | None, target: CRS | None) -> Transformer:
         ) from error
 
 
+def carry(
+    x: NDArray[np.float64], y: NDArray[np.float64], source: GeoBox, target: GeoBox
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Moves points of one grid's coordinates to another's: NaN where that can't hold them.
+
+    A missing CRS agrees with any.
+
+    Raises:
+        CRSMissingError: No way leads there.
+    """
+    if source.crs is None or target.crs is None:
+        return x, y
+    x, y = way(crs_of(source), crs_of(target)).transform(x, y)
+    there = np.isfinite(x) & np.isfinite(y)
+    return np.where(there, x, np.nan), np.where(there, y, np.nan)
+
+
+def pixel_size(grid: GeoBox) -> tuple[float, float]:
+    """Returns width and height of a pixel, in units of the grid's CRS."""
+    affine = grid.affine
+    return float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))
+
+
+def ground_size(grid: GeoBox) -> tuple[float, float] | None:
+    """Returns width and height of the pixel in the middle, in metres; None where nothing tells."""
+    row, column = grid.shape[0] / 2, grid.shape[1] / 2
+    x, y = grid.pix2wld(column + np.array([0, 1, 0]), row + np.array([0, 0, 1]))
+    try:
+        x, y = way(crs_of(grid), CRS.from_epsg(4326)).transform(x, y)
+    except CRSMissingError:
+        return None
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
+    *_, sides = Geod(ellps="WGS84").inv(x[[0, 0]], y[[0, 0]], x[1:], y[1:])
+    return float(sides[0]), float(sides[1])
+
+
 def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
     """Bounds of the grid in another CRS, with a margin; None where they can't be told.
 
     Points inside are moved too, as the edge alone misses a pole in the middle.
     """
     height, width = grid.shape
-    columns, rows = np.meshgrid(np.linspace(0, width, 33), np.linspace(0, height, 33))
-    x, y = _to_world(grid, columns, rows)
+    columns, rows = np.meshgrid(np.linspace(0, width, _EDGE), np.linspace(0, height, _EDGE))
+    x, y = grid.pix2wld(columns, rows)
     if crs is not None:
         x, y = way(crs_of(grid), crs).transform(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
+    if crs is not None and crs.is_geographic and np.abs(x).max() > _TURN / 2:
+        return None  # beyond 180 degrees what is drawn there may be called otherwise
     dx, dy = 0.05 * np.ptp(x), 0.05 * np.ptp(y)
     return float(x.min() - dx), float(y.min() - dy), float(x.max() + dx), float(y.max() + dy)
 
@@ -89,11 +125,70 @@ def reproject(
     geometries: NDArray[np.object_], crs: CRS | None, grid: GeoBox
 ) -> NDArray[np.object_]:
     """Moves vertices to the grid's CRS; empties what that CRS can't hold."""
-    if crs is not None:
+    if crs is None:
+        moved = geometries
+    else:
         move = way(crs, crs_of(grid)).transform
-        geometries = shapely.transform(geometries, move, interleaved=False)
-    finite = np.isfinite(shapely.bounds(geometries)).all(axis=1)
-    return np.where(finite, geometries, shapely.Point())
+        moved = shapely.transform(geometries, move, interleaved=False)
+    finite = np.isfinite(shapely.bounds(moved)).all(axis=1)
+    moved = np.where(finite, moved, shapely.Point())
+    if crs is None or not in_degrees(grid):
+        return moved
+    left, _, right, _ = shapely.bounds(moved).T
+    for n in np.flatnonzero(right - left > _TURN / 2) if not crs.is_geographic else ():
+        moved[n] = _unwrapped(geometries[n], move)
+    return _turned(moved, grid)
+
+
+def in_degrees(grid: GeoBox) -> bool:
+    """Whether x of the grid is a longitude, where 181 is the same as -179."""
+    crs = crs_of(grid)
+    return crs is not None and crs.is_geographic
+
+
+def turned(x: NDArray[np.float64], near: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Moves longitudes by whole turns to within half a turn of `near`."""
+    return x - _TURN * np.round((x - near) / _TURN)
+
+
+def middle(grid: GeoBox) -> float:
+    """Returns the x of the grid's centre."""
+    return float(grid.pix2wld(grid.shape[1] / 2, grid.shape[0] / 2)[0])
+
+
+def _unwrapped(geometry: shapely.Geometry, move: Callable[..., Any]) -> shapely.Geometry:
+    """Moves a geometry to longitudes that PROJ breaks at 180 degrees, and mends the break.
+
+    Vertices are set close to each other first: so a step of half a turn is a break for sure.
+    """
+
+    def unbroken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        x, y = move(x, y)
+        return np.unwrap(x, period=_TURN), y
+
+    parts = shapely.get_parts(shapely.segmentize(geometry, geometry.length / 200))
+    mended = [shapely.transform(part, unbroken, interleaved=False) for part in parts]
+    return _like(geometry, mended)
+
+
+def _turned(geometries: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object_]:
+    """Moves each part of geometries by whole turns to where the grid lies."""
+    parts, whole = shapely.get_parts(geometries, return_index=True)
+    left, _, right, _ = shapely.bounds(parts).T
+    center = (left + right) / 2
+    shift = turned(center, middle(grid)) - center
+    points, part = shapely.get_coordinates(parts, return_index=True)
+    points[:, 0] += shift[part]
+    parts = shapely.set_coordinates(parts, points)
+    for n in np.unique(whole[np.abs(shift) > 1]):
+        geometries[n] = _like(geometries[n], parts[whole == n])
+    return geometries
+
+
+def _like(geometry: shapely.Geometry, parts: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    """Puts parts together again as they were."""
+    several = hasattr(geometry, "geoms")
+    return type(geometry)(list(parts)) if several else parts[0]
 
 
 def meet(one: GeoBox, other: GeoBox) -> bool:
@@ -108,7 +203,26 @@ def meet(one: GeoBox, other: GeoBox) -> bool:
     if one.crs is None or other.crs is None:
         return bool(shapely.intersects(outline(one), edge))
     there, back = outline_in(one, other), outline_in(other, one)
-    return bool(shapely.intersects(there, edge) or shapely.intersects(back, outline(one)))
+    if shapely.intersects(there, edge) or shapely.intersects(back, outline(one)):
+        return True
+    return covered(one, other) > 0 or covered(other, one) > 0  # the edge of a full disk leads off
+
+
+def covered(grid: GeoBox, other: GeoBox) -> float:
+    """Returns the share of a grid that another one covers, by a mesh of points.
+
+    Raises:
+        CRSMissingError: No way leads from one CRS to the other.
+    """
+    height, width = grid.shape
+    steps = (np.arange(_MESH) + 0.5) / _MESH
+    x, y = grid.pix2wld(*np.meshgrid(width * steps, height * steps))
+    x, y = carry(x, y, grid, other)
+    x = turned(x, middle(other)) if in_degrees(other) else x
+    columns, rows = other.wld2pix(x, y)
+    height, width = other.shape
+    inside = (columns >= 0) & (columns <= width) & (rows >= 0) & (rows <= height)
+    return float(inside.mean())
 
 
 def outline_in(grid: GeoBox, target: GeoBox) -> shapely.Geometry:

@@ -7,8 +7,9 @@ validity. A pixel of a band is invalid where it is nodata, masked, transparent o
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio import DatasetReader, Env
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.env import defenv, getenv, hasenv
 from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
@@ -24,6 +26,7 @@ from m3amba_geo.config import Resampling
 from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
 from m3amba_geo.geo.access import RASTER_DRIVERS, check_reach, gdal_options
 from m3amba_geo.geo.bands import Band
+from m3amba_geo.geo.footprint import carry
 from m3amba_geo.geo.virtual import sources_of
 from m3amba_geo.geo.warp import Warp
 from m3amba_geo.sources import gdal_name, on_network
@@ -76,6 +79,8 @@ class Raster:
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
         self.files = tuple(name for name in files if not name.endswith(_NOT_PIXELS))
+        self._scale, self._offset = _scaling(self._file, self._indexes)
+        self._scaled = bool((self._scale != 1).any() or (self._offset != 0).any())
         self._warps: list[tuple[Warp, list[int]]] = []
         self._try_last_pixel()
 
@@ -109,6 +114,9 @@ class Raster:
     def read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         """Returns `(C, h, w)` float32 pixels and their validity; the window lies inside the grid.
 
+        Where bands declare a scale and an offset, pixels are what these make of them: files that
+        keep one quantity in different numbers, as products before and after a change do, agree.
+
         Raises:
             RasterUnreadableError: The file is truncated or damaged there.
         """
@@ -116,6 +124,8 @@ class Raster:
             pixels = self._read_warped(window) if self._warps else self._read_own(window)
         except DAMAGE as error:
             raise unreadable(self.path, error) from error
+        if self._scaled:
+            pixels = pixels * self._scale + self._offset
         valid = np.isfinite(pixels)
         pixels[~valid] = 0
         return pixels, valid
@@ -191,22 +201,32 @@ def open_raster(path: Path) -> Iterator[Raster]:
         yield raster
 
 
+def _scaling(file: Any, indexes: Sequence[int]) -> tuple[Pixels, Pixels]:  # noqa: ANN401
+    """Returns scale and offset of bands, `(C, 1, 1)` each; a scale of 0 or NaN means none."""
+    pairs = np.array([(file.scales[i - 1], file.offsets[i - 1]) for i in indexes])
+    pairs[~np.isfinite(pairs).all(axis=1) | (pairs[:, 0] == 0)] = 1, 0
+    scale, offset = pairs.T.astype(np.float32)[..., None, None]
+    return scale, offset
+
+
 def same_place(one: GeoBox, other: GeoBox) -> bool:
     """Whether pixels of two grids coincide; a missing CRS agrees with any.
 
-    Rasters exported side by side often differ in whether the CRS was kept and in the last digits
-    of the geotransform, so corners are compared to a thousandth of a pixel.
+    Rasters exported side by side often differ in whether the CRS was kept, in how it is spelled and
+    in the last digits of the geotransform, so corners are compared to a thousandth of a pixel.
     """
     if one.shape != other.shape:
         return False
-    if one.crs is not None and other.crs is not None and one.crs != other.crs:
-        return False
     height, width = one.shape
-    for corner in ((0, 0), (width, 0), (0, height)):
-        x, y = one.wld2pix(*other.pix2wld(*corner))
-        if max(abs(x - corner[0]), abs(y - corner[1])) > SAME_PLACE:
+    columns, rows = np.array([[0, width, 0], [0, 0, height]], float)
+    x, y = other.pix2wld(columns, rows)
+    if one.crs != other.crs:
+        try:
+            x, y = carry(x, y, other, one)
+        except CRSMissingError:
             return False
-    return True
+    found = one.wld2pix(x, y)
+    return bool(np.allclose(found, (columns, rows), rtol=0, atol=SAME_PLACE))
 
 
 def read_masks(file: Any, indexes: list[int], window: Window) -> NDArray[np.bool_]:  # noqa: ANN401
@@ -226,6 +246,14 @@ def read_masks(file: Any, indexes: list[int], window: Window) -> NDArray[np.bool
     if alphas:
         masks &= (file.read(alphas, window=window) != 0).all(axis=0)
     return masks
+
+
+def as_here() -> Callable[[], None]:
+    """Returns what gives another thread, for good, the settings that GDAL has in this one.
+
+    They hold for threads, not for open files (but those of the main thread hold for all).
+    """
+    return partial(defenv, **(getenv() if hasenv() else {}))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,12 +177,12 @@ def _check_siblings(path: Path) -> None:
     """A shapefile without its .dbf opens, but has lost its classes: say so first."""
     if path.suffix.lower() != ".shp" or not path.is_file():
         return
-    there = {other.name.lower() for other in path.parent.glob("*.*")}
-    missing = [s for s in (".shx", ".dbf") if path.with_suffix(s).name.lower() not in there]
+    there = _siblings(path)
+    missing = [suffix for suffix in (".shx", ".dbf") if suffix not in there]
     if missing:
         raise VectorUnreadableError(
             f"{path} is a shapefile without its {' and '.join(missing)}.",
-            "A shapefile is several files: copy .shp, .shx, .dbf and .prj together.",
+            "A shapefile is several files: copy .shp, .shx, .dbf, .prj and .cpg together.",
         )
 
 
@@ -197,15 +197,39 @@ def batches(
         VectorUnreadableError: The file is damaged.
     """
     for first in range(0, max(layer.features, 1), _BATCH):
+        part = options | {"skip_features": first, "max_features": _BATCH}
         with _readable(layer.path):
-            meta, fids, wkb, columns = pyogrio.raw.read(
-                gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True,
-                return_fids=True, skip_features=first, max_features=_BATCH, **options,
-            )  # fmt: skip
+            try:
+                meta, fids, wkb, columns = _read(layer, fields, part | _encoding(layer.path))
+            except UnicodeDecodeError:
+                meta, fids, wkb, columns = _read(layer, fields, part)
         found = dict(zip(meta["fields"].tolist(), columns, strict=True))
         yield wkb, found | {n: _spelled(found[n]) for n in layer.booleans & found.keys()}
         if len(fids) < _BATCH:
             return
+
+
+def _read(layer: VectorLayer, fields: Sequence[str], options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    return pyogrio.raw.read(
+        gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True,
+        return_fids=True, **options,
+    )  # fmt: skip
+
+
+def _encoding(path: Path) -> dict[str, str]:
+    """Returns what to try for a shapefile that has lost its .cpg: UTF-8, where GDAL takes Latin-1.
+
+    Text of another encoding is hardly ever UTF-8 by chance: reading it fails.
+    """
+    lost = path.suffix.lower() == ".shp" and path.is_file() and ".cpg" not in _siblings(path)
+    return {"encoding": "UTF-8"} if lost else {}
+
+
+def _siblings(path: Path) -> set[str]:
+    """Returns the suffixes of the files that make up a shapefile, in lower case."""
+    return {
+        p.suffix.lower() for p in path.parent.glob("*.*") if p.stem.lower() == path.stem.lower()
+    }
 
 
 def _spelled(booleans: NDArray[Any]) -> NDArray[Any]:

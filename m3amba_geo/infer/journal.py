@@ -229,8 +229,9 @@ def open_journal(
     try:
         if state is None:
             _begin(journal)
-        elif not state.published:
+        else:
             journal.drop_damaged(emit)
+        if state is not None and not state.published:
             emit(Note(f"Goes on from an earlier run: {_share(journal)} are there."))
         yield journal
     except BaseException:

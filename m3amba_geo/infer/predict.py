@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from m3amba_geo.geo.access import as_here
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.coverage import Used
+from m3amba_geo.geo.raster import as_here
 from m3amba_geo.geo.region import Region
 from m3amba_geo.geo.windows import blend_weights, starts
 from m3amba_geo.infer.predictor import Predictor, Shares, dropping, joined

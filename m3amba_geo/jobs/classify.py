@@ -108,7 +108,8 @@ def make_map(
         journal = handles.enter_context(
             open_journal(folder, mapper.identity, blocks, mapper.kind, emit, restart=config.restart)
         )
-        if not journal.state.published:
+        done = all(map(journal.made, _paths(layers))) and all(path.exists() for path in others)
+        if not (journal.state.published and done):  # what was published may be gone since
             _check_old(layers, journal, config)
             check_memory(layers, region, mapper.predictor, working_memory(config.memory))
             check_disk(layers, region, journal)

@@ -27,12 +27,14 @@ from m3amba_geo.errors import (
 )
 from m3amba_geo.events import Artifact, Listener, Started, Warned
 from m3amba_geo.files import check_apart, check_output, drop_scratches, fingerprint, locked
-from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
+from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.area import GridRecord, TrainingArea
+from m3amba_geo.geo.footprint import pixel_size
 from m3amba_geo.geo.legend import Legend, legend_of_csv
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import scene_ranges
 from m3amba_geo.jobs.machine import versions
+from m3amba_geo.jobs.training_scenes import modalities_of
 from m3amba_geo.model.guide import GuideIdentity, load_encoder
 from m3amba_geo.model.published import load_published
 
@@ -207,17 +209,16 @@ def _manifest(
     checkpoint: Path,
     scene: SceneConfig,
 ) -> Manifest:
-    affine = stack.grid.affine
     files = {f"1/{m.name}/{f.name}": f for m in scene.modalities for f in m.files}
     files[f"checkpoint/{checkpoint.name}"] = checkpoint
     return Manifest(
         network=config,
-        modalities=tuple(TrainedModality(m.name, m.bands) for m in stack.modalities),
+        modalities=modalities_of(stack),
         scaling=scaling,
         legend=legend,
         guide=guide,
         grids=(GridRecord.of(stack.grid),),
-        resolution=(float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))),
+        resolution=pixel_size(stack.grid),
         split=("converted from published weights: unknown, the whole scene counts as seen",),
         scores={},
         settings={"converted": checkpoint.name},

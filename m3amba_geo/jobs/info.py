@@ -18,7 +18,7 @@ from m3amba_geo.events import Listener, Started, Warned
 from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import check_reach
 from m3amba_geo.geo.align import Stack, open_stack
-from m3amba_geo.geo.footprint import crs_of, name_of, outline, outline_in
+from m3amba_geo.geo.footprint import covered, crs_of, name_of, pixel_size
 from m3amba_geo.geo.labels import Legend, read_legend
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.jobs.ground_truth import labels_on
@@ -70,10 +70,11 @@ class Info:
         return {key: value for key, value in found.items() if value}
 
 
-def run(files: Sequence[Path], emit: Listener) -> Info:
+def run(files: Sequence[Path], emit: Listener, layer: str | None = None) -> Info:
     """Looks into models, rasters and label files.
 
-    The first raster is the reference: overlap and labelled pixels are told on its grid.
+    The first raster is the reference: overlap and labelled pixels are told on its grid. `layer` is
+    that of label files with several.
 
     Raises:
         M3ambaError: A file is missing or can't be read; labels whose classes can't be told are
@@ -97,7 +98,7 @@ def run(files: Sequence[Path], emit: Listener) -> Info:
         unclear: list[tuple[Path, DataError]] = []
         for file in vectors:
             try:
-                classes += _classes(file, stack, emit)
+                classes += _classes(LabelConfig(file, layer=layer), stack, emit)
             except FileMissingError:
                 raise
             except DataError as error:
@@ -154,13 +155,12 @@ def _guide(manifest: Manifest) -> str:
 
 def _raster(raster: Raster, reference: GeoBox) -> RasterFacts:
     height, width = raster.grid.shape
-    a, b, _, d, e, _ = raster.grid.affine[:6]
     return RasterFacts(
         file=raster.path.name,
         crs=name_of(crs_of(raster.grid)),
         width=width,
         height=height,
-        pixel=f"{np.hypot(a, d):g} x {np.hypot(b, e):g}",
+        pixel="{:g} x {:g}".format(*pixel_size(raster.grid)),
         bands=len(raster.bands),
         type=raster.dtype,
         nodata=", ".join(dict.fromkeys("none" if n is None else f"{n:g}" for n in raster.nodata)),
@@ -175,16 +175,14 @@ def _overlap(grid: GeoBox, reference: GeoBox) -> float:
         return 1.0
     if grid.crs is None or reference.crs is None:
         return 0.0
-    edge = outline(reference)
     try:
-        covered = outline_in(grid, reference).intersection(edge)
+        return covered(reference, grid)
     except CRSMissingError:
         return 0.0
-    return float(covered.area / edge.area)
 
 
-def _classes(path: Path, stack: Stack | None, emit: Listener) -> list[ClassFacts]:
-    config = LabelConfig(path)
+def _classes(config: LabelConfig, stack: Stack | None, emit: Listener) -> list[ClassFacts]:
+    path = config.path
     legend: Legend = read_legend([config])
     if stack is None:
         return [ClassFacts(path.name, e.code, e.name, e.color, None, None) for e in legend]

@@ -16,6 +16,7 @@ from m3amba_geo.config import ClassifyConfig, SceneConfig
 from m3amba_geo.errors import NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.align import Stack, open_stack
+from m3amba_geo.geo.footprint import ground_size, pixel_size
 from m3amba_geo.geo.labels import Legend
 from m3amba_geo.geo.maps import Layer, code_type, used_path
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
@@ -207,16 +208,17 @@ def _model(bundle: Bundle, config: ClassifyConfig, emit: Listener) -> GuidedM3am
 
 
 def _compare_resolution(stack: Stack, bundle: Bundle, emit: Listener) -> None:
-    affine, trained = stack.grid.affine, bundle.manifest.resolution
-    size = float(np.hypot(affine.a, affine.d))
-    if abs(size / trained[0] - 1) > _RESOLUTION_TOLERANCE:
-        emit(
-            Warned(
-                "resolution",
-                f"Pixels are {size:g} units wide; the model was trained on {trained[0]:g}. "
-                "Textures may mislead it.",
-            )
-        )
+    """Warns where pixels are larger or smaller than those of training, on the ground."""
+    known = bundle.manifest
+    grids = [stack.grid, *(record.grid() for record in known.grids[:1])]
+    sizes, unit = [ground_size(grid) for grid in grids], "m"
+    if None in sizes or len(sizes) < 2:  # a place that nobody knows
+        sizes, unit = [pixel_size(stack.grid), known.resolution], "units"
+    ours, theirs = np.array(sizes)
+    if (np.abs(ours / theirs - 1) > _RESOLUTION_TOLERANCE).any():
+        told = [" x ".join(f"{float(f'{side:.3g}'):g}" for side in size) for size in (ours, theirs)]
+        text = f"Pixels are {told[0]} {unit} large; the model was trained on {told[1]}."
+        emit(Warned("resolution", f"{text} Textures may mislead it."))
 
 
 def _compare_values(stack: Stack, bundle: Bundle, emit: Listener) -> None:

@@ -22,6 +22,7 @@ from m3amba_geo.files import check_apart, check_output, drop_scratches, locked
 from m3amba_geo.geo.area import GridRecord
 from m3amba_geo.geo.components import principal_components
 from m3amba_geo.geo.features import Features, scene_features
+from m3amba_geo.geo.footprint import pixel_size
 from m3amba_geo.geo.labels import read_legend
 from m3amba_geo.geo.split import Side
 from m3amba_geo.jobs.fixed_guide import cache_file, set_components
@@ -43,7 +44,6 @@ from m3amba_geo.jobs.training_scenes import (
     open_scenes,
     present_classes,
     raster_prints,
-    resolution_of,
     split_in_words,
     tell_odd_classes,
     with_settled_balance,
@@ -165,7 +165,7 @@ def run(
             legend=legend,
             guide=identity,
             grids=tuple(GridRecord.of(scene.stack.grid) for scene in opened),
-            resolution=resolution_of(opened[0].stack),
+            resolution=pixel_size(opened[0].stack.grid),
             split=split_in_words(opened, config.split.gap),
             scores=fitted.scores,
             settings=_settings(config),

@@ -250,12 +250,6 @@ def modalities_of(stack: Stack) -> tuple[TrainedModality, ...]:
     return tuple(TrainedModality(m.name, m.bands) for m in stack.modalities)
 
 
-def resolution_of(stack: Stack) -> tuple[float, float]:
-    """Returns width and height of a pixel, in units of the CRS."""
-    affine = stack.grid.affine
-    return float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))
-
-
 def count_pixels(scenes: Sequence[TrainingScene]) -> dict[str, int]:
     """Returns the labelled pixels of each side, by its name."""
     counts = {

@@ -48,7 +48,7 @@ class Workshop(WorkerPlugin):
 
     Blocks are made one at a time, with all threads of the worker. One thread of the workshop's own
     opens the files, makes all blocks and closes the files: GDAL's settings hold for the thread that
-    made them, and for those that are given them (`geo.access.as_here`).
+    made them, and for those that are given them (`geo.raster.as_here`).
     """
 
     def __init__(self, name: str, order: Order) -> None:

@@ -75,7 +75,8 @@ class Info(BackendAlgorithm):
         layers = self.parameterAsLayerList(parameters, "RASTERS", context) or []
         files += [raster_path(layer) for layer in layers]
         if parameters.get("LABELS"):
-            files.append(label_file(self, parameters, context, feedback)[0])
+            path, layer = label_file(self, parameters, context, feedback)
+            files += [path, *(["--layer", layer] if layer else [])]
         return [*files, *self.options(parameters, context, ("ALLOW_NETWORK",))]
 
     def outputs(self, parameters, context):

@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProviderRegistry,
     QgsVectorFileWriter,
 )
+from qgis.PyQt.QtCore import QDate
 
 from ..translate import tr
 from .layers import absolute, overlap
@@ -152,6 +153,10 @@ def write_legend(path, classes):
 def _text(value):
     if value is None or str(value) in ("", "NULL"):
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, QDate):
+        return value.toString("yyyy-MM-dd")
     return str(value)

@@ -105,7 +105,7 @@ def unfit(_files, _emit):
 
 
 def install(scenario):
-    def run(files, emit):
+    def run(files, emit, _layer=None):
         emit(Started("info", "0"))
         return scenario(files, emit)
 

@@ -247,6 +247,7 @@ def test_ctrl_c_for_people(tmp_path):
     half = tmp_path / "half"
     process = start("wait", "info", half)
     while not half.exists():
+        assert process.poll() is None
         time.sleep(0.02)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)

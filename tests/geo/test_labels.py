@@ -183,6 +183,18 @@ def test_no_crs_takes_the_pixel_space(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dense(labels), expected)
 
 
+@pytest.mark.parametrize("encoding", ["UTF-8", "ISO-8859-1"])
+def test_a_shapefile_that_has_lost_its_encoding(tmp_path: Path, encoding: str) -> None:
+    names = ["forêt", "Straße"]
+    frame = geopandas.GeoDataFrame(
+        {"kind": names}, geometry=[box(2, 3, 5, 6), box(10, 10, 12, 12)], crs=GRID.crs
+    )
+    frame.to_file(tmp_path / "a.shp", engine="pyogrio", encoding=encoding)
+    (tmp_path / "a.cpg").unlink()
+    labels, _ = read(tmp_path / "a.shp")
+    assert sorted(entry.name for entry in labels.legend) == sorted(names)
+
+
 @pytest.mark.parametrize("file", ["a.gpkg", "a.shp", "a.geojson", "a.fgb", "a.gml"])
 def test_any_format(tmp_path: Path, file: str) -> None:
     path = write(

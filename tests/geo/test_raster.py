@@ -212,6 +212,21 @@ def test_internal_mask(tmp_path, grid):
     assert all(list(zip(*(~v).nonzero(), strict=True)) == [(3, 4)] for v in valid)
 
 
+@pytest.mark.parametrize("grid", [None, moved(0, 0), moved(0.5, 0.5)])
+def test_scale_and_offset_of_each_band_count(tmp_path, grid):
+    numbers = with_invalid(np.concatenate([COUNTING, COUNTING]).astype(np.uint16), 0, (0, 2, 2))
+    plain = write_raster(tmp_path / "plain.tif", numbers, nodata=0)
+    path = write_raster(tmp_path / "a.tif", numbers, nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.5, 0), (-1, 7)  # a scale of 0 means none
+    (expected, valid), (pixels, also) = read(plain, grid), read(path, grid)
+    assert np.array_equal(valid, also)
+    assert not valid.all()
+    assert np.array_equal(pixels[0][valid[0]], expected[0][valid[0]] * 0.5 - 1)
+    assert np.array_equal(pixels[1], expected[1])
+    assert not pixels[~valid].any()
+
+
 def test_another_crs_lands_on_the_same_place(tmp_path):
     step, west, north = 2e-4, 10.36, 48.748
     rows, columns = np.mgrid[:40, :60] + 0.5

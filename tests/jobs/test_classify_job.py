@@ -13,10 +13,11 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS as RasterioCRS
 from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
-from small import bundle_of, mask_of, used_by
+from small import bundle_of, mask_of, runs_of, used_by
 
 from m3amba_geo.bundle import load_bundle, save_bundle
 from m3amba_geo.config import ClassifyConfig, ModalityConfig, SceneConfig
@@ -33,12 +34,13 @@ from m3amba_geo.errors import (
 )
 from m3amba_geo.events import Artifact, Progress, Started, Warned, ignore
 from m3amba_geo.files import checksum
+from m3amba_geo.geo.area import TrainingArea
 from m3amba_geo.geo.labels import LandCover
 from m3amba_geo.infer.journal import Journal
 from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.mapping import named_pixels
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
-from tests.conftest import NAMES, TRANSFORM, write_raster
+from tests.conftest import CRS, NAMES, TRANSFORM, write_raster
 
 PATCH = 16
 
@@ -139,6 +141,32 @@ def test_the_grid_may_be_that_of_another_raster(tmp_path, model):
     run(model, replace(scene, grid=coarse), tmp_path / "map.tif", events.append)
     assert place_of(tmp_path / "map.tif")[1:] == (TRANSFORM * Affine.scale(2), (20, 20))
     assert {e.code for e in events if isinstance(e, Warned)} == {"resolution"}
+
+
+@pytest.mark.parametrize(
+    ("crs", "corner", "size", "told"),
+    [
+        ("EPSG:32632", (600_000, 5_400_000), (30, 30), ""),
+        ("EPSG:32632", (600_000, 5_400_000), (30, 60), "x 60 m large; the model was trained on 30"),
+        ("EPSG:2264", (2_000_000, 700_000), (30, 30), "9.14"),  # feet
+        ("EPSG:2264", (2_000_000, 700_000), (98.4, 98.4), ""),
+        ("EPSG:4326", (10, 48), (0.0004, 0.00027), ""),
+        (None, (0, 0), (60, 60), "60 x 60 units large; the model was trained on 30 x 30"),
+    ],
+)
+def test_pixels_are_compared_with_those_of_training_on_the_ground(
+    tmp_path, crs, corner, size, told
+):
+    none = runs_of(np.zeros((20, 20), bool))
+    area = TrainingArea(GeoBox((20, 20), TRANSFORM, CRS), none, none)
+    save_bundle(tmp_path / "m.m3amba", bundle_of({"a": 2, "b": 1}, patch=PATCH, areas=[area]))
+    place = Affine(size[0], 0, corner[0], 0, -size[1], corner[1])
+    scene, _ = rasters(tmp_path, (20, 20), crs=crs, transform=place)
+    events = []
+    run(tmp_path / "m.m3amba", scene, tmp_path / "map.tif", events.append)
+    said = [e.message for e in events if isinstance(e, Warned) and e.code == "resolution"]
+    assert len(said) == bool(told)
+    assert all(told in text for text in said)
 
 
 # What is in it

@@ -292,6 +292,20 @@ def test_a_run_killed_when_all_is_named(model, scene, out, expected, method, mon
     assert results.pixels["nodata"] == 100
 
 
+@pytest.mark.parametrize("gone", ["map.tif", "map.qml", "confidence.tif"])
+def test_what_was_published_and_is_gone_is_made_again(
+    model, scene, out, expected, gone, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda _: None)  # a block is held by another program
+        run(model, scene, out)
+    out.with_name(gone).unlink()
+    next(work_folder(out).glob("*.block")).unlink()
+    run(model, scene, out)
+    assert contents(out) == expected
+    assert not work_folder(out).exists()
+
+
 def test_a_map_of_somebody_else_is_not_replaced_unasked(model, scene, out):
     stopped(model, scene, out)
     out.write_text("mine")

@@ -25,10 +25,11 @@ from qgis.core import (
     QgsSymbol,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QVariant
+from qgis.PyQt.QtCore import QDate, QVariant
 from qgis.PyQt.QtGui import QColor
 
 from qgis_plugin import settings
+from qgis_plugin.algorithms.labels import _text as spelled
 
 pytestmark = pytest.mark.qgis
 
@@ -203,6 +204,14 @@ def test_the_settings_reach_the_backend(run, training, tmp_path):
     assert "M3AMBA_WEIGHTS=/weights" in variables
     arguments = told.arguments()
     assert arguments[arguments.index("--device") + 1] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, "true"), (QDate(2020, 1, 2), "2020-01-02"), (3.0, "3"), (None, ""), ("a b", "a b")],
+)
+def test_values_of_a_style_are_spelled_as_the_backend_does(value, text):
+    assert spelled(value) == text
 
 
 def categorised(path, entries):
@@ -419,6 +428,9 @@ def test_inspecting_tells_a_line_for_each_finding(run, scene, tmp_path):
     assert told.arguments() == ["info", str(scene.height)]
     assert any("covers 50% of the first raster, on another grid" in line for line in told.told)
     assert json.loads(findings.read_text(encoding="utf-8"))["rasters"]
+    labels = f"{scene.labels}|layername=Flächen"
+    told = run("info", {"RASTERS": [str(scene.height)], "LABELS": labels})
+    assert told.arguments()[1:] == [str(scene.height), str(scene.labels), "--layer", "Flächen"]
     assert "Name a model" in run("info", {}).failure
 
 

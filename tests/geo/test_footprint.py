@@ -1,0 +1,139 @@
+"""Where grids and labels lie: across 180 degrees, around the globe, as a full disk."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from shapely.geometry import MultiPolygon, Point, box
+
+from m3amba_geo.config import LabelConfig
+from m3amba_geo.events import ignore
+from m3amba_geo.geo.area import TrainingArea, reached
+from m3amba_geo.geo.footprint import covered, crs_of, ground_size, meet, reproject
+from m3amba_geo.geo.labels import read_labels, read_legend
+from m3amba_geo.geo.raster import same_place
+from m3amba_geo.geo.runs import Runs
+
+
+def grid_of(crs, left, bottom, right, top, shape=(100, 100)):
+    size = (right - left) / shape[1], (top - bottom) / shape[0]
+    return GeoBox(shape, Affine(size[0], 0, left, 0, -size[1], top), crs)
+
+
+FIJI = grid_of("EPSG:4326", 179, -17, 180, -16)
+ACROSS = grid_of("EPSG:4326", 175, -21, 185, -11)
+UTM_60 = grid_of("EPSG:32760", 600_000, 7_900_000, 900_000, 8_200_000)  # 178 to 180.9 degrees
+GLOBE = grid_of("EPSG:4326", -180, -90, 180, 90, (180, 360))
+WEB_GLOBE = grid_of("EPSG:3857", -20_037_508, -20_037_508, 20_037_508, 20_037_508)
+SINUSOIDAL = grid_of("ESRI:54008", -20_015_000, -10_007_000, 20_015_000, 10_007_000)
+DISK = grid_of(
+    "+proj=geos +h=35785831 +lon_0=0 +datum=WGS84", -5_570_000, -5_570_000, 5_570_000, 5_570_000
+)
+ANTARCTICA = grid_of("EPSG:3031", -3e6, -3e6, 3e6, 3e6)
+
+
+def labelled(tmp_path, geometry, crs, grid):
+    frame = gpd.GeoDataFrame({"class": ["a", "b"]}, geometry=[geometry, geometry], crs=crs)
+    frame.iloc[:1].to_file(tmp_path / "labels.gpkg")
+    config = LabelConfig(tmp_path / "labels.gpkg", field="class")
+    labels = read_labels(config, grid, read_legend([config]), ignore)
+    return np.unique(labels.pixels % grid.shape[1]), labels.pixels.size
+
+
+def beside_180():
+    """From 179.9 to 180.1 degrees east, and 1 degree high, drawn in metres."""
+    x, y = [], []
+    for at in (179.9, 180.1):
+        move = gpd.GeoSeries([Point(at, -17), Point(at, -16)], crs="EPSG:4326").to_crs("EPSG:32760")
+        x += [*move.x]
+        y += [*move.y]
+    return shapely.Polygon([(x[0], y[0]), (x[1], y[1]), (x[3], y[3]), (x[2], y[2])])
+
+
+def test_a_polygon_across_180_degrees_labels_what_it_covers(tmp_path):
+    columns, count = labelled(tmp_path, beside_180(), "EPSG:32760", FIJI)
+    assert (columns.min(), columns.max()) == (90, 99)
+    assert 0 <= 1000 - count <= 10
+    columns, _ = labelled(tmp_path, beside_180(), "EPSG:32760", ACROSS)
+    assert (columns.min(), columns.max()) == (49, 50)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        box(-178, -20, -177, -15),
+        box(182, -20, 183, -15),
+        MultiPolygon([box(182, -20, 182.5, -15), box(-177.5, -20, -177, -15)]),
+    ],
+)
+def test_longitudes_may_be_called_either_way(tmp_path, geometry):
+    columns, count = labelled(tmp_path, geometry, "EPSG:4326", ACROSS)
+    assert (columns.min(), columns.max(), count) == (70, 79, 10 * 50)
+
+
+@pytest.mark.parametrize("left", [-180, -30, 0, 100])
+def test_what_goes_around_the_globe_stays_whole(left):
+    grid = grid_of("EPSG:4326", left, -10, left + 20, 10)
+    world = np.array([box(-180, -80, 180, 80)])
+    left_end, _, right_end, _ = reproject(world, crs_of(GLOBE), grid)[0].bounds
+    assert right_end - left_end == pytest.approx(360)
+    web = np.array([box(-20_037_508, -1e7, 20_037_508, 1e7)])
+    moved = reproject(web, crs_of(WEB_GLOBE), grid)[0]
+    assert moved.intersects(box(left + 1, -9, left + 19, 9))
+
+
+def test_training_pixels_across_180_degrees_are_known(tmp_path):
+    pixels = np.arange(UTM_60.shape[0] * UTM_60.shape[1])
+    area = TrainingArea(UTM_60, Runs.of(pixels), Runs.of(pixels[:0]))
+    grid = grid_of("EPSG:4326", 179.5, -18, 180.5, -17)
+    everywhere = np.arange(grid.shape[0] * grid.shape[1])
+    assert reached([area], grid, everywhere).all()
+
+
+@pytest.mark.parametrize(
+    ("grid", "other", "share"),
+    [
+        (UTM_60, GLOBE, 1),
+        (UTM_60, SINUSOIDAL, 1),
+        (GLOBE, UTM_60, 0),
+        (GLOBE, ANTARCTICA, 0.14),
+        (DISK, GLOBE, 0.76),
+        (DISK, WEB_GLOBE, 0.76),
+        (FIJI, ACROSS, 1),
+        (ACROSS, FIJI, 0.01),
+        (FIJI, FIJI, 1),
+    ],
+)
+def test_the_share_that_another_grid_covers(grid, other, share):
+    assert covered(grid, other) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("other", [GLOBE, WEB_GLOBE, SINUSOIDAL])
+def test_a_full_disk_meets_the_globe(other):
+    assert meet(DISK, other)
+    assert meet(other, DISK)
+    assert not meet(DISK, FIJI)
+
+
+def test_a_crs_that_is_spelled_otherwise_is_the_same_place():
+    grid = grid_of("EPSG:2193", 1_700_000, 5_400_000, 1_703_000, 5_403_000)
+    spelled = grid_of(
+        "+proj=tmerc +lat_0=0 +lon_0=173 +k=0.9996 +x_0=1600000 +y_0=10000000 +ellps=GRS80 "
+        "+towgs84=0,0,0,0,0,0,0 +units=m",
+        1_700_000, 5_400_000, 1_703_000, 5_403_000,
+    )  # fmt: skip
+    assert grid.crs != spelled.crs
+    assert same_place(grid, spelled)
+    assert not same_place(grid, grid_of("EPSG:32760", 1_700_000, 5_400_000, 1_703_000, 5_403_000))
+
+
+def test_the_size_of_a_pixel_on_the_ground():
+    assert ground_size(UTM_60) == pytest.approx((3000, 3000), rel=0.003)
+    feet = grid_of("EPSG:2264", 1e6, 5e5, 1e6 + 3000, 5e5 + 3000)
+    assert ground_size(feet) == pytest.approx((30 * 0.3048, 30 * 0.3048), rel=0.001)
+    assert ground_size(grid_of("EPSG:4326", 10, 48, 10.1, 48.1)) == pytest.approx(
+        (74.6, 111.2), rel=0.003
+    )
+    assert ground_size(GeoBox((5, 5), Affine.identity(), None)) is None
