@@ -100,7 +100,8 @@ class Predictor:
         tensors = [torch.from_numpy(patch).to(self.device) for patch in patches]
         with autocast(self.device, self.precision):
             _, fused = self.model(tensors)
-        shares: Shares = fused.float().softmax(dim=1).cpu().numpy()
+        logits = self.model.network.with_linear(fused.float(), tensors)
+        shares: Shares = logits.softmax(dim=1).cpu().numpy()
         return shares
 
     def read(

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from m3amba_geo.geo.features import joint_components, read_features
+from m3amba_geo.geo.marks import boxes_around
 from m3amba_geo.geo.raster import Pixels
 from m3amba_geo.learn.borders import near_borders
-from m3amba_geo.learn.patches import Patches
+from m3amba_geo.learn.patches import CELL, Patches
 from m3amba_geo.model.linear import LinearHead
 
 _MOST = 10_000  # training pixels: a second or two of work, more to read scattered ones
+_EACH = 50  # pixels of a class, if it has so many, are drawn at least
 _COPIES = 5  # of each, near as many borders; fewer where they would be more than these
 _STRENGTH = 0.3  # sklearn's C; features are of variance 1 in the mean
 _DOUBT = 0.1  # share of training pixels; labels of which it misses more are in doubt
@@ -60,15 +63,16 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
             to five times near others.
     """
     rng = np.random.default_rng([seed, 4])
-    features, codes = patches.training_pixels(_MOST, rng)
+    features, codes = training_pixels(patches, _MOST, rng)
     if not len(codes):
         return None
     basis = _basis(patches, *features.shape)
     features = basis.of(features)
+    sides = np.concatenate([f.sides for f in patches.features])  # of each feature's neighbourhood
     seen = [(features, codes)]
-    if borders and patches.sides.max() > 1:  # no border changes a pixel by itself
+    if borders and sides.max() > 1:  # no border changes a pixel by itself
         copies = max(1, min(_COPIES, _MOST // len(codes)))
-        near = [near_borders(features, patches.sides, rng) for _ in range(copies)]
+        near = [near_borders(features, sides, rng) for _ in range(copies)]
         seen.append((np.concatenate(near), np.tile(codes, copies)))
     weight, bias = _regression(seen, classes, _STRENGTH)
     missed = float(((features @ weight.T + bias).argmax(1) != codes).mean())
@@ -81,6 +85,45 @@ def fit_linear(patches: Patches, classes: int, seed: int, *, borders: bool) -> L
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
     return LinearFit(head, missed, doubtful)
+
+
+def training_pixels(
+    patches: Patches, most: int, rng: np.random.Generator
+) -> tuple[Pixels, NDArray[np.int32]]:
+    """Returns features of all modalities `(n, C)`, and class index `(n,)`, of training pixels.
+
+    They are drawn at random if there are more than `most`, and some of each class beside, so that
+    a rare one is not missed; those that lack a modality are left out.
+    """
+    counts = [len(scene.train.pixels) for scene in patches.scenes]
+    drawn = _drawn(np.concatenate([scene.train.values for scene in patches.scenes]), most, rng)
+    features, classes = [], []
+    for scene, first, count in zip(patches.scenes, np.cumsum([0, *counts]), counts, strict=False):
+        own = drawn[(drawn >= first) & (drawn < first + count)] - first
+        pixels = scene.train.pixels[own]
+        for top, left, *sides, here in boxes_around(scene.train.shape, pixels, CELL, CELL):
+            found, valid = read_features(scene.stack, patches.features, top, left, *sides)
+            rows, columns = np.divmod(pixels[here], scene.train.shape[1])
+            places = rows - top, columns - left
+            whole = np.all([v[places] for v in valid], axis=0)
+            features.append(np.concatenate(found)[:, *places].T[whole])
+            classes.append(scene.train.values[own[here]][whole])
+    return np.concatenate(features), np.concatenate(classes)
+
+
+def _drawn(classes: NDArray[np.int32], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Returns which of the pixels are drawn, ascending: at most `most`, and `_EACH` of each class.
+
+    Args:
+        classes: `(n,)`, class index of each.
+        most: How many are drawn without regard to their class.
+        rng: Draws them.
+    """
+    order = rng.permutation(len(classes))
+    drawn = [order[:most]]
+    if len(order) > most:
+        drawn += [order[classes[order] == one][:_EACH] for one in np.unique(classes)]
+    return np.unique(np.concatenate(drawn))
 
 
 class _Basis(NamedTuple):
@@ -115,7 +158,9 @@ def _basis(patches: Patches, pixels: int, features: int) -> _Basis:
     differs between neighbours does, also where it takes two modalities to see it.
     """
     if features > pixels:
-        return _Basis(*patches.joint_components())
+        scenes = patches.scenes
+        stacks, pixels_of = [s.stack for s in scenes], [s.train.pixels for s in scenes]
+        return _Basis(*joint_components(stacks, pixels_of, patches.features))
     return _Basis(np.zeros(features), np.eye(features))
 
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +21,19 @@ from m3amba_geo.geo.windows import blend_weights
 from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
 from m3amba_geo.learn.descent import Descent
 from m3amba_geo.learn.embeddings import Embeddings
-from m3amba_geo.learn.linear import fit_linear
 from m3amba_geo.learn.objective import Objective, class_weights
 from m3amba_geo.learn.patches import UNLABELLED, Batch, Patches, Window
+from m3amba_geo.learn.teachers import Teachers
 from m3amba_geo.learn.world import ALONE, World
 from m3amba_geo.model.confidence import fit_temperature
 from m3amba_geo.model.device import autocast, choose_precision, return_memory
 from m3amba_geo.model.guided import GuidedM3amba
-from m3amba_geo.model.linear import LinearHead, complete
 
 _FEWEST_STEPS = 400  # below, a small scene has not converged
 _FEWEST_EPOCHS = 10
 _VALIDATIONS = 20  # a run
 _VALIDATION_WINDOWS = 64  # while training; all of them at the end
-_TEACHES = 0.4  # of all steps are done before averaged weights teach, and not a linear teacher
 _CLEARLY = 2  # standard errors below the best score: no longer chance
-_SURE = 0.95  # probability from which on they do
 _REHEARSALS = 2  # the first one compiles and warms up, the last one is timed
 
 
@@ -133,34 +131,10 @@ class _Run:
             config.unsupervised,
             config.self_training,
         ).to(device)
-        self.linear, self.handover = self._linear(len(pixels))
+        self.teachers = Teachers.of(patches, model.network, config, self.steps, emit)
         rng = np.random.default_rng([config.seed, 3])
         self.every_window = patches.validation_windows(rng, None)
         self.windows = patches.validation_windows(rng, _VALIDATION_WINDOWS)
-
-    def _linear(self, classes: int) -> tuple[LinearHead | None, float]:
-        """Fits the linear teacher; with it goes the step from which averaged weights teach.
-
-        Few labels that not even the regression fitted to them can follow are in doubt. A network
-        learns them by heart, and then teaches what it has learnt.
-        """
-        config, head = self.config, self.model.network.linear_head
-        if head is None and config.self_training == 0:
-            return None, 0
-        fitted = fit_linear(self.patches, classes, config.seed, borders=config.borders > 0)
-        if fitted is None:
-            return None, 0
-        if head is not None:
-            head.load_state_dict(fitted.head.state_dict())
-        if fitted.doubtful:
-            self.emit(
-                Note(
-                    f"Labels are in doubt: a regression on the features of single pixels misses "
-                    f"{fitted.missed:.0%} of those that it was fitted to. It is relied on more "
-                    "than usual."
-                )
-            )
-        return fitted.head.to(self.device), self.steps if fitted.doubtful else _TEACHES * self.steps
 
     def fit(self, resume: bool) -> Fitted:
         if resume:
@@ -199,7 +173,9 @@ class _Run:
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         batch = self.patches.batch(step, self.config, self.part)
         embeddings = self._known(batch)
-        batch = self._taught(batch.to(self.device), step)
+        batch = batch.to(self.device)
+        if self.teachers and self.config.self_training > 0:
+            batch = self.teachers.teach(batch, step, partial(self._shares, self.average))
         counts = self.world.sum(batch.counts())
         self.model.train()
         with autocast(self.device, self.precision):
@@ -209,36 +185,17 @@ class _Run:
         loss.backward()
         return self.world.sum_gradients(loss, self.parameters.values())
 
-    @torch.no_grad()
-    def _taught(self, batch: Batch, step: int) -> Batch:
-        """Returns the batch with what a teacher makes of its unlabelled pixels.
-
-        At first that is the linear one, with all its doubts. Then it is the averaged weights where
-        they are sure (mean teacher: Tarvainen and Valpola 2017; the threshold: Sohn et al. 2020),
-        unless labels are in doubt. Both see the patches undisturbed.
-        """
-        if self.config.self_training == 0:
-            return batch
-        free = batch.valid & (batch.classes == UNLABELLED)
-        if step < self.handover:
-            assert self.linear is not None
-            taught = self.linear(batch.clean).softmax(1)
-            free = free & complete(batch.clean)
-        else:
-            # By itself: whatever the linear head has wrong, it would be taught again.
-            with self.model.network.by_itself():
-                shares = self._shares(self.average, replace(batch, patches=batch.clean))
-            taught = (shares > _SURE).float()  # one class at most
-        return replace(batch, taught=taught * free[:, None])
-
     def _shares(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Returns the probabilities `(B, Q, P, P)` by other weights than the model's own."""
+        """Returns the network's probabilities `(B, Q, P, P)` by other weights than its own."""
+        return self._logits(weights, batch).softmax(1)
+
+    def _logits(self, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
         self.model.eval()
         inputs = (batch.patches, self._known(batch))
         with autocast(self.device, self.precision):
             _, fused = torch.func.functional_call(self.model, dict(weights), inputs)
-        shares: Tensor = fused.float().softmax(1)
-        return shares
+        logits: Tensor = fused.float()
+        return logits
 
     def _known(self, batch: Batch) -> list[Tensor] | None:
         """Returns the image embeddings of a batch, where they were made beforehand."""
@@ -281,11 +238,13 @@ class _Run:
         truth = np.concatenate([scene.validation.values for scene in scenes])
         first = 0
         for batch in self.patches.validation_batches(windows, self.config.batch):
-            found = self._shares(weights, batch.to(self.device)) * blend
+            batch = batch.to(self.device)
+            logits = self._logits(weights, batch)
+            found = self.model.network.with_linear(logits, batch.patches).softmax(1) * blend
             shares = found.permute(0, 2, 3, 1).cpu().numpy()
             for place, share in enumerate(shares):  # (P, P, Q)
                 window = windows[first + place]
-                classes = batch.classes[place].numpy()
+                classes = batch.classes[place].cpu().numpy()
                 ys, xs = np.nonzero(classes != UNLABELLED)
                 marks = scenes[window.scene].validation
                 row = firsts[window.scene] + marks.places(window.top + ys, window.left + xs)

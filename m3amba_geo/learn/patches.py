@@ -16,14 +16,13 @@ from torch import Tensor
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.align import Stack
 from m3amba_geo.geo.cache import Cached
-from m3amba_geo.geo.features import Features, joint_components, read_features
-from m3amba_geo.geo.marks import Marks, boxes_around
+from m3amba_geo.geo.features import Features, read_features
+from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.windows import starts
 from m3amba_geo.learn.borders import border, joined
 
 CELL = 8  # pixels; as the published training stride
-EACH = 50  # pixels of a class, if it has so many, are drawn at least
 UNLABELLED = -1
 
 Number = TypeVar("Number", bound=np.generic)
@@ -128,7 +127,7 @@ class Patches:
         step: int = 1,
         cache: int = 1 << 30,
     ) -> None:
-        self.scenes, self._features = scenes, features
+        self.scenes, self.features = scenes, features
         self._coverage = scenes[0].stack.coverage
         self._read = [
             Cached(partial(read_features, scene.stack, features), cache // len(scenes))
@@ -160,39 +159,6 @@ class Patches:
             for top in tops
             for left in lefts
         }
-
-    @property
-    def sides(self) -> NDArray[np.int64]:
-        """Side in pixels `(C,)` of the neighbourhood that each feature is of, 1 for a pixel."""
-        return np.concatenate([f.sides for f in self._features])
-
-    def training_pixels(
-        self, most: int, rng: np.random.Generator
-    ) -> tuple[Pixels, NDArray[np.int32]]:
-        """Returns features of all modalities `(n, C)`, and class index `(n,)`, of training pixels.
-
-        They are drawn at random if there are more than `most`, and some of each class beside, so
-        that a rare one is not missed; those that lack a modality are left out.
-        """
-        counts = [len(scene.train.pixels) for scene in self.scenes]
-        drawn = _drawn(np.concatenate([scene.train.values for scene in self.scenes]), most, rng)
-        features, classes = [], []
-        for scene, first, count in zip(self.scenes, np.cumsum([0, *counts]), counts, strict=False):
-            own = drawn[(drawn >= first) & (drawn < first + count)] - first
-            pixels = scene.train.pixels[own]
-            for top, left, *sides, here in boxes_around(scene.train.shape, pixels, CELL, CELL):
-                found, valid = read_features(scene.stack, self._features, top, left, *sides)
-                rows, columns = np.divmod(pixels[here], scene.train.shape[1])
-                places = rows - top, columns - left
-                whole = np.all([v[places] for v in valid], axis=0)
-                features.append(np.concatenate(found)[:, *places].T[whole])
-                classes.append(scene.train.values[own[here]][whole])
-        return np.concatenate(features), np.concatenate(classes)
-
-    def joint_components(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns what makes components `(C,)` of all modalities from features: `geo.features`."""
-        stacks = [scene.stack for scene in self.scenes]
-        return joint_components(stacks, [s.train.pixels for s in self.scenes], self._features)
 
     def patch_at(self, window: Window) -> list[Pixels]:
         """Returns the patch in a window, for each modality `(C_n, P, P)`, unchanged."""
@@ -264,7 +230,7 @@ class Patches:
         valid = [np.where(beyond, b, a) for a, b in zip(first.valid, second.valid, strict=True)]
         clean = [
             joined(a, b, f.sides, beyond) * v
-            for a, b, f, v in zip(first.clean, second.clean, self._features, valid, strict=True)
+            for a, b, f, v in zip(first.clean, second.clean, self.features, valid, strict=True)
         ]
         classes = np.where(beyond, second.classes, first.classes)
         counts = np.where(beyond, second.counts, first.counts)
@@ -307,21 +273,6 @@ def _cells(scene: int, classes: Marks[np.int32]) -> NDArray[np.int64]:
     rows, columns = np.divmod(classes.pixels, classes.shape[1])
     cells = np.unique(np.stack([rows // CELL, columns // CELL], 1), axis=0) * CELL
     return np.insert(cells, 0, scene, axis=1)
-
-
-def _drawn(classes: NDArray[np.int32], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Returns which of the pixels are drawn, ascending: at most `most`, and `EACH` of each class.
-
-    Args:
-        classes: `(n,)`, class index of each.
-        most: How many are drawn without regard to their class.
-        rng: Draws them.
-    """
-    order = rng.permutation(len(classes))
-    drawn = [order[:most]]
-    if len(order) > most:
-        drawn += [order[classes[order] == one][:EACH] for one in np.unique(classes)]
-    return np.unique(np.concatenate(drawn))
 
 
 def _around(cell: int, side: int, patch: int, step: int) -> NDArray[np.int64]:

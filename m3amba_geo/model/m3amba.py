@@ -4,8 +4,7 @@ Letters: B batch, N modalities, C_n bands of modality n, P patch side, E width, 
 F width of an image embedding.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -99,8 +98,8 @@ class M3amba(nn.Module):
                 from the sum of the streams.
 
         Returns:
-            For each modality logits `(B, Q, P, P)`, and the fused logits `(B, Q, P, P)`; to these
-            the linear head adds its own, but in training, where the network learns by itself.
+            For each modality logits `(B, Q, P, P)`, and the fused logits `(B, Q, P, P)`: the
+            network's own, by which it learns. See `with_linear` for those of a map.
         """
         streams = [embed(x) for embed, x in zip(self.embeddings, patches, strict=True)]
         if embeddings is None:
@@ -115,19 +114,11 @@ class M3amba(nn.Module):
             ]
             z = self._through(fuse, torch.stack(streams).sum(0))  # (B, P, P, E)
         logits = [head(s) for head, s in zip(self.heads, streams, strict=True)]
-        fused = self.fused_head(z)
-        if self.linear_head is not None and not self.training:
-            fused = self.linear_head.beside(fused, patches)
-        return logits, fused
+        return logits, self.fused_head(z)
 
-    @contextmanager
-    def by_itself(self) -> Iterator[None]:
-        """Leaves the linear head out of the fused logits for a while."""
-        head, self.linear_head = self.linear_head, None
-        try:
-            yield
-        finally:
-            self.linear_head = head
+    def with_linear(self, fused: Tensor, patches: Sequence[Tensor]) -> Tensor:
+        """Adds the logits of the linear head, if there is one, to the fused ones of patches."""
+        return fused if self.linear_head is None else self.linear_head.beside(fused, patches)
 
     def take_part(self, batch: int, own: slice) -> None:
         """Draws what is random for a larger batch, of which this process has a part.

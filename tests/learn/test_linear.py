@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from m3amba_geo.learn import linear
 from m3amba_geo.learn.linear import fit_linear
 
 
@@ -20,13 +21,11 @@ def pixels(classes, apart=1.5, count=300, bands=5):
 
 def fitted(features, codes, classes, sides=1, borders=True):
     """The regression on such pixels; those of neighbourhoods of one pixel see no border."""
-
-    def drawn(most, rng):
-        return features, codes
-
-    sides = np.broadcast_to(sides, features.shape[1])
-    patches = SimpleNamespace(training_pixels=drawn, sides=sides)
-    return fit_linear(patches, classes, seed=0, borders=borders)
+    seen = SimpleNamespace(sides=np.broadcast_to(sides, features.shape[1]))
+    patches = SimpleNamespace(features=[seen], scenes=[])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear, "training_pixels", lambda *_: (features, codes))
+        return fit_linear(patches, classes, seed=0, borders=borders)
 
 
 def head_of(features, codes, classes):
@@ -52,16 +51,14 @@ def test_its_probabilities_are_those_of_a_softmax_regression(present, apart, str
 
 @pytest.mark.parametrize("present", [(0, 1), (0, 2, 3)])
 @pytest.mark.parametrize("borders", [False, True])
-def test_where_features_outnumber_pixels_it_is_one_of_joint_components(present, borders):
+def test_where_features_outnumber_pixels_it_is_one_of_joint_components(
+    monkeypatch, present, borders
+):
     features, codes = pixels(present, apart=3, count=30, bands=40)
     rng = np.random.default_rng(1)
     center, matrix = rng.normal(0, 1, 40), rng.normal(0, 0.2, (40, 40))
-    patches = SimpleNamespace(
-        training_pixels=lambda most, rng: (features, codes),
-        joint_components=lambda: (center, matrix),
-        sides=np.ones(40, np.int64),
-    )
-    head = fit_linear(patches, 4, seed=0, borders=borders).head
+    monkeypatch.setattr(linear, "joint_components", lambda *_: (center, matrix))
+    head = fitted(features, codes, 4, borders=borders).head
     components = (features - center) @ matrix.T
     wanted = np.zeros((len(codes), 4))
     machine = LogisticRegression(C=0.3).fit(components, codes)

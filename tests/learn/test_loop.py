@@ -1,6 +1,7 @@
 """The training loop: it learns, keeps the best, stops, and goes on as if never interrupted."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from small import Interrupted, as_they_are, stop_after, two_sides
 from m3amba_geo.config import NetworkConfig, TrainConfig
 from m3amba_geo.errors import CheckpointError
 from m3amba_geo.events import Metric, Note, Progress, ignore
-from m3amba_geo.learn import loop
+from m3amba_geo.learn import loop, teachers
 from m3amba_geo.learn.checkpoint import Position, load_checkpoint, save_checkpoint
 from m3amba_geo.learn.loop import fit, total_steps
 from m3amba_geo.learn.patches import UNLABELLED, Patches
@@ -64,6 +65,10 @@ def train(patches, folder, config=None, *, emit=ignore, resume=False, run="run",
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def taught(run, batch, step):
+    return run.teachers.teach(batch, step, partial(run._shares, run.average)).taught
 
 
 def run_of(model, patches, config, checkpoint, emit=ignore):
@@ -268,27 +273,26 @@ def test_one_teacher_follows_the_other_on_unlabelled_pixels(patches, tmp_path, m
     batch = patches.batch(0, run.config)
     batch.classes[:, ::2] = UNLABELLED
     free = ((batch.classes == UNLABELLED) & batch.valid)[:, None]
-    with run.model.network.by_itself():
-        averaged = run._shares(run.average, replace(batch, patches=batch.clean))
-    monkeypatch.setattr(loop, "_SURE", float(averaged.amax(1).median()))
-    assert torch.equal(run._taught(batch, 0).taught, run.linear(batch.clean).softmax(1) * free)
-    taught = run._taught(batch, run.steps - 1).taught
-    assert torch.equal(taught, (averaged > loop._SURE) * free.float())
-    assert 0 < taught.sum() < free.sum()
+    averaged = run._shares(run.average, replace(batch, patches=batch.clean))
+    monkeypatch.setattr(teachers, "_SURE", float(averaged.amax(1).median()))
+    assert torch.equal(taught(run, batch, 0), run.teachers.linear(batch.clean).softmax(1) * free)
+    sure = taught(run, batch, run.steps - 1)
+    assert torch.equal(sure, (averaged > teachers._SURE) * free.float())
+    assert 0 < sure.sum() < free.sum()
 
 
 @pytest.mark.parametrize("doubtful", [False, True])
 def test_where_labels_are_in_doubt_the_first_teacher_stays(
     patches, tmp_path, monkeypatch, doubtful
 ):
-    fitted = loop.fit_linear(patches, 2, 1, borders=True)._replace(doubtful=doubtful)
-    monkeypatch.setattr(loop, "fit_linear", lambda *_, **__: fitted)
+    fitted = teachers.fit_linear(patches, 2, 1, borders=True)._replace(doubtful=doubtful)
+    monkeypatch.setattr(teachers, "fit_linear", lambda *_, **__: fitted)
     said = []
     run = run_of(make_model(), patches, settings(), tmp_path / "c", said.append)
     batch = patches.batch(0, run.config)
     batch.classes[:] = UNLABELLED
-    told = run.linear(batch.clean).softmax(1) * batch.valid[:, None]
-    stays = torch.equal(run._taught(batch, run.steps - 1).taught, told)
+    told = run.teachers.linear(batch.clean).softmax(1) * batch.valid[:, None]
+    stays = torch.equal(taught(run, batch, run.steps - 1), told)
     assert stays == any("in doubt" in event.message for event in said) == doubtful
 
 
@@ -297,26 +301,29 @@ def test_the_linear_head_teaches_only_where_every_modality_is(patches, tmp_path)
     batch = patches.batch(0, run.config)
     batch.classes[:] = UNLABELLED
     batch.clean[1][:, :, :3] = 0
-    taught = run._taught(batch, 0).taught.sum(1)
-    assert not taught[:, :3].any()
-    assert torch.allclose(taught[:, 3:], batch.valid[:, 3:].float())
+    shares = taught(run, batch, 0).sum(1)
+    assert not shares[:, :3].any()
+    assert torch.allclose(shares[:, 3:], batch.valid[:, 3:].float())
 
 
 def test_the_linear_head_is_fitted_and_takes_part(patches, tmp_path):
     model = make_model(linear_head=True)
     run = run_of(model, patches, settings(), tmp_path / "c")
-    assert same(model.network.linear_head.state_dict(), run.linear.state_dict())
+    linear = run.teachers.linear
+    assert same(model.network.linear_head.state_dict(), linear.state_dict())
     batch = patches.batch(0, run.config)
-    shares = run._shares(run.average, batch)
-    with model.network.by_itself():
-        alone = run._shares(run.average, batch)
-    product = alone**run.linear.others * run.linear(batch.patches).softmax(1)
+    logits, alone = run._logits(run.average, batch), run._shares(run.average, batch)
+    shares = model.network.with_linear(logits, batch.patches).softmax(1)
+    product = alone**linear.others * linear(batch.patches).softmax(1)
     torch.testing.assert_close(shares, product / product.sum(1, keepdim=True))
     assert not torch.allclose(shares, alone, atol=0.01)
 
 
-def test_without_self_training_nothing_is_taught(patches, tmp_path):
-    run = run_of(make_model(), patches, settings(self_training=0.0), tmp_path / "c")
-    batch = patches.batch(0, run.config)
-    for step in (0, run.steps - 1):
-        assert run._taught(batch, step).taught is None
+def test_without_self_training_nothing_is_taught(patches, tmp_path, monkeypatch):
+    monkeypatch.setattr(teachers.Teachers, "teach", None)
+    for head in (False, True):
+        model = make_model(linear_head=head)
+        run = run_of(model, patches, settings(self_training=0.0), tmp_path / "c")
+        assert (run.teachers is not None) == head
+        for step in (0, run.steps - 1):
+            assert run._gradients(step) > 0

@@ -12,6 +12,7 @@ from small import as_they_are, scene_of, stack_of
 from m3amba_geo.config import TrainConfig
 from m3amba_geo.geo.features import Features
 from m3amba_geo.geo.stats import BandStatistics
+from m3amba_geo.learn.linear import training_pixels
 from m3amba_geo.learn.patches import (
     CELL,
     UNLABELLED,
@@ -173,12 +174,12 @@ def test_training_pixels_come_with_their_features_from_all_scenes(monkeypatch):
         for marks in labels
         for row, column in np.argwhere(marks != UNLABELLED).tolist()
     }
-    pixels, classes = patches.training_pixels(10_000, np.random.default_rng(0))
+    pixels, classes = training_pixels(patches, 10_000, np.random.default_rng(0))
     assert len(pixels) == len(classes) == sum((m != UNLABELLED).sum() for m in labels)
     found = np.column_stack([(pixels[:, :2] * SCALE).round().astype(int), classes])
     assert set(map(tuple, found.tolist())) == wanted
-    monkeypatch.setattr("m3amba_geo.learn.patches.EACH", 0)
-    fewer, some = patches.training_pixels(20, np.random.default_rng(0))
+    monkeypatch.setattr("m3amba_geo.learn.linear._EACH", 0)
+    fewer, some = training_pixels(patches, 20, np.random.default_rng(0))
     assert fewer.shape == (20, 3)
     drawn = np.column_stack([(fewer[:, :2] * SCALE).round().astype(int), some])
     assert set(map(tuple, drawn.tolist())) <= wanted
@@ -188,7 +189,8 @@ def test_training_pixels_come_with_their_features_from_all_scenes(monkeypatch):
 def test_of_each_class_some_training_pixels_are_drawn_however_rare_it_is(seed):
     train = np.zeros((100, 100), np.int32)
     train[40:43, 50] = 1
-    _, classes = located(train.shape, train).training_pixels(200, np.random.default_rng(seed))
+    patches = located(train.shape, train)
+    _, classes = training_pixels(patches, 200, np.random.default_rng(seed))
     assert (classes == 1).sum() == 3
     assert 200 <= len(classes) <= 203
 
@@ -199,7 +201,7 @@ def test_training_pixels_that_lack_a_modality_are_left_out():
     holes = np.broadcast_to(np.arange(20) < 8, (20, 20))
     stack = stack_of(image, image, invalid={1: holes}, dropout=0.3)
     patches = Patches([scene_of(stack, train, nothing(train.shape))], as_they_are(1, 1), 8)
-    pixels, classes = patches.training_pixels(10_000, np.random.default_rng(0))
+    pixels, classes = training_pixels(patches, 10_000, np.random.default_rng(0))
     whole = (train != UNLABELLED) & ~holes
     assert 0 < whole.sum() < (train != UNLABELLED).sum()
     assert np.array_equal(np.sort(classes), np.sort(train[whole]))
