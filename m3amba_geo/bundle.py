@@ -29,7 +29,7 @@ from m3amba_geo.geo.align import TrainedModality
 from m3amba_geo.geo.area import GridRecord, TrainingArea
 from m3amba_geo.geo.coverage import Coverage
 from m3amba_geo.geo.features import Features, Neighbourhood
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import BandStatistics
 from m3amba_geo.model import M3amba, build

@@ -14,7 +14,7 @@ from m3amba_geo.geo.align import Stack, TrainedModality
 from m3amba_geo.geo.area import GridRecord
 from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.features import Features
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.geo.marks import Marks
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import BandStatistics

@@ -18,7 +18,8 @@ from m3amba_geo.config import SceneConfig, SplitBy, SplitConfig
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.align import open_stack
-from m3amba_geo.geo.labels import Labels, Legend, read_legend
+from m3amba_geo.geo.labels import Labels, read_legend
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.geo.raster import Mask, Pixels
 from m3amba_geo.geo.split import Side, split_labels
 from m3amba_geo.jobs.ground_truth import labels_on

@@ -21,7 +21,8 @@ from PIL import Image
 from m3amba_geo.config import LabelConfig, ModalityConfig, SceneConfig
 from m3amba_geo.events import ignore
 from m3amba_geo.geo.align import open_stack
-from m3amba_geo.geo.labels import Legend, read_labels
+from m3amba_geo.geo.labels import read_labels
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.jobs.sidecar import read_sidecar
 
 IMAGES = Path(__file__).parents[1] / "images"

@@ -17,14 +17,12 @@ from m3amba_geo.cli.options import (
     setting,
     together,
 )
-from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.run import Session, record
 from m3amba_geo.cli.settings import load, only_scene
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from m3amba_geo.jobs.classify import ClassifyResults
 
 EXAMPLES = """
@@ -180,10 +178,4 @@ def classify(session: Session, model: Path, rasters: tuple[str, ...]) -> None:
         with reach(network=config.allow_network):
             return job.run(model, scene, config.classify, emit)
 
-    session.run(work, _render)
-
-
-def _render(results: "ClassifyResults", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record
-
-    show_record(console, "Map", results.to_json())
+    session.run(work, record("Map"))

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from m3amba_geo.cli.options import FILE, RASTERS, command, program_options
-from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.run import Session, record
 from m3amba_geo.cli.settings import scene_of
 from m3amba_geo.events import Listener
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from m3amba_geo.jobs.convert import ConvertResults
 
 EXAMPLES = """
@@ -80,10 +78,4 @@ def convert_published(
         scene = scene_of(rasters)
         return job.run(checkpoint, scene, legend, guide, out, emit, overwrite=overwrite)
 
-    session.run(work, _render)
-
-
-def _render(results: "ConvertResults", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record
-
-    show_record(console, "Model", results.to_json())
+    session.run(work, record("Model"))

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from m3amba_geo.cli.options import FILE, command, program_options
-from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.run import Session, record
 from m3amba_geo.events import Listener
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from m3amba_geo.jobs.demo import DemoResults
 
 EXAMPLES = """
@@ -38,10 +36,4 @@ def demo(session: Session, folder: Path) -> None:
 
         return job.run(folder, emit)
 
-    session.run(work, _render)
-
-
-def _render(results: "DemoResults", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record
-
-    show_record(console, "Demo", results.to_json())
+    session.run(work, record("Demo"))

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from m3amba_geo.cli.options import FILE, command, program_options
-from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.run import Session, record
 from m3amba_geo.events import Listener
+from m3amba_geo.geo.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from m3amba_geo.jobs.import_scene import ImportResults
-
-DATASETS = ("houston2013", "muufl", "augsburg", "trento", "berlin")
 
 EXAMPLES = """
     Into ./houston2013, ready for `m3amba-geo train` there:
@@ -26,7 +23,7 @@ EXAMPLES = """
 
 
 @command("import", EXAMPLES)
-@click.argument("dataset", metavar="DATASET", type=click.Choice(DATASETS))
+@click.argument("dataset", metavar="DATASET", type=click.Choice(tuple(BENCHMARKS)))
 @click.argument("folder", metavar="DIR", type=FILE)
 @click.option("--out", type=FILE, metavar="DIR", help="Where everything goes. [default: ./DATASET]")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -42,15 +39,8 @@ def import_(
     """
 
     def work(emit: Listener) -> "ImportResults":
-        from m3amba_geo.geo.benchmarks import BENCHMARKS
         from m3amba_geo.jobs import import_scene as job
 
         return job.run(BENCHMARKS[dataset], folder, out or Path(dataset), emit, overwrite=overwrite)
 
-    session.run(work, _render)
-
-
-def _render(results: "ImportResults", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record
-
-    show_record(console, "Imported", results.to_json())
+    session.run(work, record("Imported"))

@@ -17,14 +17,12 @@ from m3amba_geo.cli.options import (
     setting,
     together,
 )
-from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.run import Session, record
 from m3amba_geo.cli.settings import load, modalities_of
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from m3amba_geo.jobs.mosaic import MosaicResults
 
 EXAMPLES = """
@@ -83,10 +81,4 @@ def mosaic(session: Session, model: Path, index: Path, fields: tuple[str, ...]) 
         with reach(network=config.allow_network):
             return job.run(model, index, wanted, config.mosaic, config.classify, emit)
 
-    session.run(work, _render)
-
-
-def _render(results: "MosaicResults", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record
-
-    show_record(console, "Mosaic", results.to_json())
+    session.run(work, record("Mosaic"))

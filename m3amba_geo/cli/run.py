@@ -40,6 +40,17 @@ class Output(Protocol):
 R = TypeVar("R")
 
 
+def record(title: str) -> "Callable[[Any, Console], None]":
+    """Returns what shows results to people as a titled list of their JSON."""
+
+    def render(results: Any, console: "Console") -> None:  # noqa: ANN401 - anything with to_json
+        from m3amba_geo.cli.tables import show_record
+
+        show_record(console, title, results.to_json())
+
+    return render
+
+
 class Session:
     """Frames a job: `done` or `failed` after all that it says itself, and the exit status.
 

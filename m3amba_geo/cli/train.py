@@ -18,15 +18,13 @@ from m3amba_geo.cli.options import (
     setting,
     together,
 )
-from m3amba_geo.cli.run import Session
+from m3amba_geo.cli.run import Session, record
 from m3amba_geo.cli.settings import NO_RASTERS_HINT, load
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.access import reach
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from m3amba_geo.config import Config
     from m3amba_geo.jobs.train import TrainResults
 
@@ -255,7 +253,7 @@ def train(
                 config.scene, config.train, emit, resume=resume, init=init, overwrite=overwrite
             )
 
-    session.run(work, _render)
+    session.run(work, record("Model"))
 
 
 def _check(config: "Config") -> None:
@@ -268,9 +266,3 @@ def _check(config: "Config") -> None:
                 f"No ground truth was named{where}.",
                 "Name it with --labels FILE, or put `labels` into the [[scene]] of m3amba.toml.",
             )
-
-
-def _render(results: "TrainResults", console: "Console") -> None:
-    from m3amba_geo.cli.tables import show_record
-
-    show_record(console, "Model", results.to_json())

@@ -37,7 +37,7 @@ def make_valid(
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class VectorFeatures:
     """Features that are to be burned, their points already as pixels.
 
     Attributes:
@@ -131,7 +131,9 @@ class _Claims:
         )
 
 
-def burn(features: Features, codes: NDArray[np.uint16], grid: GeoBox, all_touched: bool) -> Burned:
+def burn(
+    features: VectorFeatures, codes: NDArray[np.uint16], grid: GeoBox, all_touched: bool
+) -> Burned:
     """Burns features, all their classes in two passes, strip by strip.
 
     Features are ranked by class and burned in both directions: a pixel then keeps its highest and

@@ -11,15 +11,15 @@ from odc.geo.geobox import GeoBox
 from m3amba_geo.config import LabelConfig
 from m3amba_geo.errors import UnknownFieldError
 from m3amba_geo.events import Listener, Note, Warned
-from m3amba_geo.geo.burn import Burned, Features, burn, make_valid
+from m3amba_geo.geo.burn import Burned, VectorFeatures, burn, make_valid
 from m3amba_geo.geo.colors import parse_color
 from m3amba_geo.geo.fields import choose_field
 from m3amba_geo.geo.footprint import bounds_in, check_crs, nothing_there, outline, reproject
 from m3amba_geo.geo.legend import LabelValue, Legend, match_all
-from m3amba_geo.geo.vector import Texts, VectorLayer, read_features, read_texts
+from m3amba_geo.geo.vector import Texts, VectorLayer, read_geometries, read_texts
 
-Kind = Literal["points", "lines", "polygons"]
-KINDS: tuple[Kind, Kind, Kind] = ("points", "lines", "polygons")  # by dimension
+DrawnKind = Literal["points", "lines", "polygons"]
+KINDS: tuple[DrawnKind, DrawnKind, DrawnKind] = ("points", "lines", "polygons")  # by dimension
 
 
 def values_of_vector(layer: VectorLayer, config: LabelConfig) -> list[LabelValue]:
@@ -52,7 +52,7 @@ def values_of_vector(layer: VectorLayer, config: LabelConfig) -> list[LabelValue
 
 def pixels_of_vector(
     layer: VectorLayer, config: LabelConfig, grid: GeoBox, legend: Legend, emit: Listener
-) -> tuple[Burned, Kind]:
+) -> tuple[Burned, DrawnKind]:
     """Puts features on a grid.
 
     Returns:
@@ -102,7 +102,7 @@ class _Read:
         names: What values are called.
     """
 
-    features: Features
+    features: VectorFeatures
     values: NDArray[np.int32]
     texts: list[str]
     names: dict[str, str]
@@ -123,19 +123,19 @@ def _read(
         left, bottom, right, top = bounds
         bounds = left, -top, right, -bottom
         emit(Note(f"{layer.path} counts rows downwards from 0, as QGIS does without a place."))
-    for geometries, (classes, *called) in read_features(layer, fields, bounds):
+    for geometries, (classes, *called) in read_geometries(layer, fields, bounds):
         placed = shapely.transform(geometries, _mirrored) if upwards else geometries
         valid, bad = make_valid(reproject(placed, layer.crs, grid))
         here = shapely.intersects(edge, valid)
         mended += int((bad & here).sum())
-        features.append(Features.of(valid[here], grid))
+        features.append(VectorFeatures.of(valid[here], grid))
         texts = classes[here].tolist()
         values.append(
             np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int32)
         )
         for column in called:
             names = _first(classes, column) | names
-    found = Features.joined(features)
+    found = VectorFeatures.joined(features)
     there = found.count - found.lost
     if not there:
         raise nothing_there(layer.path, layer.bounds, layer.crs, grid, layer.features)
@@ -172,7 +172,7 @@ def _first(keys: Texts, texts: Texts) -> dict[str, str]:
     return {key: text for key, text in pairs if key is not None and text is not None}
 
 
-def _kind(features: Features, layer: VectorLayer, emit: Listener) -> Kind:
+def _kind(features: VectorFeatures, layer: VectorLayer, emit: Listener) -> DrawnKind:
     counts = np.bincount(features.dimensions, minlength=3)
     kind = KINDS[int(counts.argmax())]
     if (counts > 0).sum() > 1:

@@ -16,11 +16,10 @@ from m3amba_geo.config import LabelConfig
 from m3amba_geo.errors import ClassMismatchError, NoLabelsError
 from m3amba_geo.events import Listener
 from m3amba_geo.geo.burn import patches
-from m3amba_geo.geo.coded import pixels_of_raster, values_of_raster
 from m3amba_geo.geo.drawn import pixels_of_vector, values_of_vector
+from m3amba_geo.geo.label_raster import pixels_of_raster, values_of_raster
 from m3amba_geo.geo.legend import (
     LabelValue,
-    LandCover,
     Legend,
     as_code,
     make_legend,
@@ -28,8 +27,6 @@ from m3amba_geo.geo.legend import (
 )
 from m3amba_geo.geo.marks import Positions, Value, spread
 from m3amba_geo.geo.vector import open_layer
-
-__all__ = ["Kind", "Labels", "LandCover", "Legend", "read_codes", "read_labels", "read_legend"]
 
 Kind = Literal["polygons", "lines", "points", "raster"]
 

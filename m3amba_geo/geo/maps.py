@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from m3amba_geo.files import ScratchOf, library_error
-from m3amba_geo.geo.labels import LandCover, Legend
+from m3amba_geo.geo.legend import LandCover, Legend
 from m3amba_geo.geo.region import Region
 
 _TILE = 256
@@ -181,14 +181,6 @@ def color_table(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
 def _rgb(entry: LandCover) -> tuple[int, int, int]:
     red, green, blue = bytes.fromhex(entry.color.lstrip("#"))
     return red, green, blue
-
-
-def colorize(codes: NDArray[np.uint16], legend: Legend) -> NDArray[np.uint8]:
-    """Returns `(H, W, 3)` uint8 colours of codes; unlabelled is white."""
-    table = np.full((65536, 3), 255, np.uint8)
-    for entry in legend:
-        table[entry.code] = _rgb(entry)
-    return table[codes]
 
 
 def _auxiliary(legend: Legend) -> str:

@@ -25,7 +25,6 @@ Sides = NDArray[np.uint8]
 class Side(IntEnum):
     """What a pixel is used for."""
 
-    NONE = 0
     TRAIN = 1
     VALIDATION = 2
     TEST = 3

@@ -107,7 +107,7 @@ def read_texts(layer: VectorLayer, fields: Sequence[str]) -> Iterator[list[Texts
         yield [as_text(columns[field], field) for field in fields]
 
 
-def read_features(
+def read_geometries(
     layer: VectorLayer, fields: Sequence[str], bounds: Bounds | None
 ) -> Iterator[tuple[NDArray[np.object_], list[Texts]]]:
     """Reads the features whose envelope meets `bounds` (in the layer's CRS; None for all).

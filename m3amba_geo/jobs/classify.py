@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -21,7 +20,7 @@ from m3amba_geo.files import (
     locked,
     together,
 )
-from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.geo.maps import Layer, drop_stale, names_path, style, style_path
 from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import blocks_of
@@ -29,15 +28,16 @@ from m3amba_geo.infer.journal import Journal, open_journal, work_folder
 from m3amba_geo.jobs.mapper import Mapper, layers_of, open_mapper
 from m3amba_geo.jobs.mapping import make_missing, named_pixels, put_together, tell_incomplete
 from m3amba_geo.jobs.memory import working_memory
-from m3amba_geo.jobs.room import check_disk, check_memory
+from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.sidecar import Sidecar, sidecar_path
+from m3amba_geo.jobs.space import check_disk, check_memory
 
 Maker = Callable[[ModelFile, SceneConfig, ClassifyConfig, Mapper, Journal, Listener], None]
 """Makes the blocks that a journal lacks."""
 
 
 @dataclass(frozen=True)
-class ClassifyResults:
+class ClassifyResults(Results):
     """What classification left behind.
 
     Attributes:
@@ -55,10 +55,6 @@ class ClassifyResults:
     probabilities: Path | None
     style: Path
     pixels: dict[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them as JSON can hold them."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
 def run(model: Path, scene: SceneConfig, config: ClassifyConfig, emit: Listener) -> ClassifyResults:

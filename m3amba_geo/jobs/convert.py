@@ -6,7 +6,7 @@ bands of the modalities, their ranges, and the place that the network has seen.
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from m3amba_geo.geo.legend import Legend, legend_of_csv
 from m3amba_geo.geo.runs import Runs
 from m3amba_geo.geo.stats import scene_ranges
 from m3amba_geo.jobs.machine import versions
+from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.training_scenes import modalities_of
 from m3amba_geo.model.guide import GuideIdentity, load_encoder
 from m3amba_geo.model.published import load_published
@@ -46,7 +47,7 @@ _HINT = (
 
 
 @dataclass(frozen=True)
-class ConvertResults:
+class ConvertResults(Results):
     """What was made.
 
     Attributes:
@@ -62,10 +63,6 @@ class ConvertResults:
     classes: tuple[str, ...]
     parameters: int
     guide: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them as JSON can hold them."""
-        return asdict(self) | {"model": str(self.model)}
 
 
 def run(

@@ -1,10 +1,9 @@
 """The whole path on real data that comes with the package: train, map, assess, look."""
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from m3amba_geo.geo.align import open_stack
 from m3amba_geo.geo.codes import read_label_raster
 from m3amba_geo.geo.labels import read_labels
 from m3amba_geo.jobs import classify, evaluate, train
+from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.sidecar import read_sidecar
 
 MODALITIES = {"vnir": ("10", "20", "30", "40"), "swir": ("50", "70")}
@@ -34,7 +34,7 @@ _EPOCHS = 24
 
 
 @dataclass(frozen=True)
-class DemoResults:
+class DemoResults(Results):
     """Where the demo's files lie, and how good its map is on points that training never saw."""
 
     model: Path
@@ -46,10 +46,6 @@ class DemoResults:
     overall_accuracy: float | None
     kappa: float | None
     points: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them as JSON can hold them."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
 def run(folder: Path, emit: Listener, *, epochs: int = _EPOCHS) -> DemoResults:

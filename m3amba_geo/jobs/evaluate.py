@@ -20,8 +20,8 @@ from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
 from m3amba_geo.files import check_apart, check_output, write_text
 from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
 from m3amba_geo.geo.codes import CodeRaster, open_codes
-from m3amba_geo.geo.labels import Labels, LandCover, Legend, read_labels
-from m3amba_geo.geo.legend import MAX_CODE
+from m3amba_geo.geo.labels import Labels, read_labels
+from m3amba_geo.geo.legend import MAX_CODE, LandCover, Legend
 from m3amba_geo.geo.marks import Positions, inside
 from m3amba_geo.geo.raster import Mask, same_place
 from m3amba_geo.jobs.origin import classes_of, origin_of

@@ -6,7 +6,8 @@ from m3amba_geo.config import LabelConfig
 from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.align import Stack
-from m3amba_geo.geo.labels import Labels, Legend, read_labels
+from m3amba_geo.geo.labels import Labels, read_labels
+from m3amba_geo.geo.legend import Legend
 
 
 def labels_on(stack: Stack, config: LabelConfig, legend: Legend, emit: Listener) -> Labels:

@@ -1,7 +1,7 @@
 """A published benchmark as it was downloaded in, GeoTIFFs and settings to train with out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from m3amba_geo.geo.colors import fill_in
 from m3amba_geo.geo.legend import LandCover, Legend
 from m3amba_geo.geo.maps import Layer, names_path, open_map, pieces
 from m3amba_geo.jobs.benchmark_files import Candidate, Parts, find_parts
+from m3amba_geo.jobs.results import Results
 
 Codes = NDArray[np.uint8]
 
@@ -29,7 +30,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class ImportResults:
+class ImportResults(Results):
     """What an import left behind.
 
     Attributes:
@@ -45,10 +46,6 @@ class ImportResults:
     rasters: dict[str, str]
     pixels: dict[str, int]
     classes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them as JSON can hold them."""
-        return asdict(self) | {"settings": str(self.settings), "legend": str(self.legend)}
 
 
 def run(

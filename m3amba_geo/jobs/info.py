@@ -19,7 +19,8 @@ from m3amba_geo.files import checksum
 from m3amba_geo.geo.access import check_reach
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.footprint import covered, crs_of, name_of, pixel_size
-from m3amba_geo.geo.labels import Legend, read_legend
+from m3amba_geo.geo.labels import read_legend
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.jobs.ground_truth import labels_on
 

@@ -17,7 +17,7 @@ from m3amba_geo.errors import NoOverlapError, UsageError
 from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.align import Stack, open_stack
 from m3amba_geo.geo.footprint import ground_size, pixel_size
-from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.geo.maps import Layer, code_type, used_path
 from m3amba_geo.geo.raster import Raster, open_raster, same_place
 from m3amba_geo.geo.region import Region, region_of

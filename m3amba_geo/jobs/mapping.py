@@ -12,7 +12,7 @@ from m3amba_geo.errors import AllNodataError
 from m3amba_geo.events import Listener, Progress, Warned
 from m3amba_geo.files import ScratchOf
 from m3amba_geo.geo.coverage import COMPLETE
-from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.geo.maps import Layer, open_map, pieces
 from m3amba_geo.geo.region import Region
 from m3amba_geo.infer.blocks import RowRecords

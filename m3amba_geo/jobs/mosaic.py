@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,6 +29,7 @@ from m3amba_geo.infer.journal import Identity, unlike, work_folder
 from m3amba_geo.jobs.classify import beside, make_map, maker
 from m3amba_geo.jobs.contents import stack_contents
 from m3amba_geo.jobs.machine import versions
+from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.sidecar import sidecar_path
 
 VRT, TILES, RECORD = "mosaic.vrt", "tiles", "mosaic.json"
@@ -38,7 +38,7 @@ _AGAIN = "Add --overwrite to make such tiles again, or name another folder."
 
 
 @dataclass(frozen=True)
-class MosaicResults:
+class MosaicResults(Results):
     """What was made.
 
     Attributes:
@@ -52,10 +52,6 @@ class MosaicResults:
     tiles: Path
     scenes: int
     made: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them as JSON can hold them."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
 def run(

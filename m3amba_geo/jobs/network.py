@@ -8,7 +8,7 @@ from m3amba_geo.config import NetworkConfig, Size, TrainConfig
 from m3amba_geo.errors import BandMismatchError, UsageError
 from m3amba_geo.events import Listener, Note
 from m3amba_geo.geo.features import Features
-from m3amba_geo.geo.labels import Legend
+from m3amba_geo.geo.legend import Legend
 from m3amba_geo.model import build
 from m3amba_geo.model.guide import ClipGuide, Encoder, load_encoder, load_encoder_by_identity
 from m3amba_geo.model.guided import GuidedM3amba

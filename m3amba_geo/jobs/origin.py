@@ -6,8 +6,8 @@ from m3amba_geo.bundle import ModelFile
 from m3amba_geo.config import EvaluateConfig
 from m3amba_geo.errors import ClassMismatchError, DataError, TrainOverlapError
 from m3amba_geo.geo.codes import CodeRaster
-from m3amba_geo.geo.labels import Legend, read_codes
-from m3amba_geo.geo.legend import LabelValue, as_code, make_legend
+from m3amba_geo.geo.labels import read_codes
+from m3amba_geo.geo.legend import LabelValue, Legend, as_code, make_legend
 from m3amba_geo.geo.maps import used_path
 from m3amba_geo.jobs.sidecar import Sidecar, read_sidecar
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from m3amba_geo.bundle import ModelFile
 from m3amba_geo.errors import DataError
 from m3amba_geo.geo.area import GridRecord, TrainingArea
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.geo.runs import from_text, to_text
 
 

@@ -35,6 +35,7 @@ from m3amba_geo.jobs.network import (
     network_config,
     with_settled_embedding,
 )
+from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.training_scenes import (
     TrainingScene,
     count_pixels,
@@ -59,7 +60,7 @@ _GDAL = 8  # the part of the working memory that GDAL keeps blocks of files in
 
 
 @dataclass(frozen=True)
-class TrainResults:
+class TrainResults(Results):
     """What training left behind.
 
     Attributes:
@@ -75,10 +76,6 @@ class TrainResults:
     pixels: dict[str, int]
     classes: tuple[str, ...]
     steps: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them as JSON can hold them."""
-        return asdict(self) | {"model": str(self.model)}
 
 
 def run(

@@ -13,8 +13,8 @@ from m3amba_geo.errors import NoLabelsError, TooFewClassesError, UsageError
 from m3amba_geo.events import Listener, Note, Warned, ignore
 from m3amba_geo.geo.align import Stack, TrainedModality, open_stack
 from m3amba_geo.geo.area import TrainingArea, reached
-from m3amba_geo.geo.labels import Kind, Labels, Legend, read_labels, read_legend
-from m3amba_geo.geo.legend import MAX_CODE, as_code
+from m3amba_geo.geo.labels import Kind, Labels, read_labels, read_legend
+from m3amba_geo.geo.legend import MAX_CODE, Legend, as_code
 from m3amba_geo.geo.marks import Marks, Positions
 from m3amba_geo.geo.raster import same_place
 from m3amba_geo.geo.runs import Runs
@@ -253,9 +253,7 @@ def modalities_of(stack: Stack) -> tuple[TrainedModality, ...]:
 def count_pixels(scenes: Sequence[TrainingScene]) -> dict[str, int]:
     """Returns the labelled pixels of each side, by its name."""
     counts = {
-        side.name.lower(): sum(int(scene.on(side).sum()) for scene in scenes)
-        for side in Side
-        if side is not Side.NONE
+        side.name.lower(): sum(int(scene.on(side).sum()) for scene in scenes) for side in Side
     }
     return counts | {"test": counts["test"] + sum(scene.tested.size for scene in scenes)}
 

@@ -43,7 +43,7 @@ class Objective(nn.Module):
         logits: Sequence[Tensor],
         fused: Tensor,
         batch: Batch,
-        counts: Tensor | None = None,
+        counts: Tensor,
     ) -> Tensor:
         """For heads `(B, Q, P, P)` returns the loss, a scalar.
 
@@ -51,10 +51,10 @@ class Objective(nn.Module):
             logits: Heads of the modalities.
             fused: The fused head.
             batch: Their patches.
-            counts: `Batch.counts` of a larger batch that this one is a part of: the losses of the
-                parts sum up to that of the whole, however labels are spread over them.
+            counts: `Batch.counts`, of the batch or of a larger one that it is a part of: the losses
+                of the parts sum up to that of the whole, however labels are spread over them.
         """
-        labelled, valid, taught = (batch.counts() if counts is None else counts).clamp(min=1)
+        labelled, valid, taught = counts.clamp(min=1)
         fused = fused.float()
         heads = [fused, *(modality.float() for modality in logits)]
         places = [batch.valid, *batch.there]  # (B, P, P) each

@@ -16,11 +16,10 @@ from rasterio.enums import ColorInterp
 from m3amba_geo.errors import DiskFullError, OutputError
 from m3amba_geo.files import together
 from m3amba_geo.geo.codes import read_label_raster
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.geo.maps import (
     Layer,
     code_type,
-    colorize,
     drop_stale,
     open_map,
     pieces,
@@ -161,15 +160,6 @@ def test_style_for_qgis():
 def test_names_that_xml_cant_hold(tmp_path):
     legend = (LandCover(1, "a\x00b\x1fc\ud800\n", "#2d6a4f", "1"), LEGEND[1])
     assert Xml.fromstring(style(legend)).find(".//paletteEntry").get("label") == "abc\n"
-
-
-def test_colorize():
-    codes = np.array([[0, 1], [200, 3]], np.uint16)
-    colors = colorize(codes, LEGEND)
-    assert colors.tolist() == [
-        [[255, 255, 255], [0x2D, 0x6A, 0x4F]],
-        [[0xB8, 0xA0, 0x88], [0x3A, 0x7E, 0xBF]],
-    ]
 
 
 def test_code_type():

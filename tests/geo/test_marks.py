@@ -11,7 +11,7 @@ from rasterio.features import rasterize
 from scipy.ndimage import label
 
 from m3amba_geo.geo import burn as burning
-from m3amba_geo.geo.burn import Features, burn
+from m3amba_geo.geo.burn import VectorFeatures, burn
 from m3amba_geo.geo.marks import Marks, boxes_around, spread
 
 SHAPES = st.tuples(st.integers(1, 30), st.integers(1, 30))
@@ -76,9 +76,9 @@ def shapes_on(affine, seed):
 def test_strips_burn_what_the_whole_burns(monkeypatch, affine, touched, rows):
     grid = GeoBox((40, 37), affine, None)
     shapes, codes = shapes_on(affine, rows)
-    whole = burn(Features.of(shapes, grid), codes, grid, touched)
+    whole = burn(VectorFeatures.of(shapes, grid), codes, grid, touched)
     monkeypatch.setattr(burning, "_STRIP", rows * 37)
-    strips = burn(Features.of(shapes, grid), codes, grid, touched)
+    strips = burn(VectorFeatures.of(shapes, grid), codes, grid, touched)
     assert whole.pixels.size > 300
     assert whole.overlapping > 20
     for name in ("pixels", "codes", "groups", "overlapping", "without_pixel"):
@@ -91,7 +91,7 @@ def test_points_fall_where_gdal_puts_them(affine):
     rng = np.random.default_rng(0)
     places = [affine @ tuple(place) for place in rng.uniform(-5, 45, (500, 2))]
     points = np.array([shapely.Point(*place) for place in places], object)
-    burned = burn(Features.of(points, grid), np.ones(500, np.uint16), grid, all_touched=False)
+    burned = burn(VectorFeatures.of(points, grid), np.ones(500, np.uint16), grid, all_touched=False)
     theirs = rasterize([(p, 1) for p in points], (40, 37), transform=affine, dtype=np.uint8)
     assert np.array_equal(burned.pixels, np.flatnonzero(theirs))
 

@@ -13,10 +13,13 @@ from scipy import ndimage
 
 from m3amba_geo.config import SplitConfig
 from m3amba_geo.errors import NoLabelsError
-from m3amba_geo.geo.labels import Kind, Labels, LandCover
+from m3amba_geo.geo.labels import Kind, Labels
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.geo.split import Side, Split, split_labels
 
 HELD_OUT = (Side.VALIDATION, Side.TEST)
+
+UNLABELLED = 0
 
 
 def make_labels(
@@ -75,7 +78,7 @@ def test_invariants(scene: tuple[Labels, SplitConfig, int]) -> None:
     result = part(labels, config, seed)
     sides, codes = result.sides, labels.spread(labels.codes)
     assert sides.dtype == np.uint8
-    np.testing.assert_array_equal(sides == Side.NONE, codes == 0)
+    np.testing.assert_array_equal(sides == UNLABELLED, codes == 0)
     # every class trains
     assert set(codes[sides == Side.TRAIN]) == set(codes[codes > 0])
     # no unit on two sides
@@ -164,7 +167,7 @@ def test_nothing_held_out() -> None:
     labels = make_labels([(0, 0, 8, 1), (60, 60, 8, 2)])
     for options in ({"by": "none", "test": 0.5}, {"validation": 0, "test": 0}):
         result = split(labels, **options)
-        assert set(np.unique(result.sides)) == {Side.NONE, Side.TRAIN}
+        assert set(np.unique(result.sides)) == {UNLABELLED, Side.TRAIN}
         assert len(result.notes) == 1
 
 

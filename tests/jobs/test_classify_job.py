@@ -35,7 +35,7 @@ from m3amba_geo.errors import (
 from m3amba_geo.events import Artifact, Progress, Started, Warned, ignore
 from m3amba_geo.files import checksum
 from m3amba_geo.geo.area import TrainingArea
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.infer.journal import Journal
 from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.mapping import named_pixels

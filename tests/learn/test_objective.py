@@ -67,7 +67,7 @@ def test_it_is_the_formula(modalities, lambdas, missing):
     logits, fused = heads(count=modalities)
     batch = ground(count=modalities, missing=missing)
     weights = torch.tensor([0.5, 1.0, 3.0])
-    loss = Objective(weights, *lambdas)(logits, fused, batch)
+    loss = Objective(weights, *lambdas)(logits, fused, batch, batch.counts())
     assert loss.item() == pytest.approx(by_hand(logits, fused, batch, weights, *lambdas), rel=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_each_term_has_its_pixels_and_invalid_ones_have_none():
     unlabelled = (batch.classes == UNLABELLED) & batch.valid
 
     def reached(*lambdas):
-        loss = Objective(weights, *lambdas)(logits, fused, batch)
+        loss = Objective(weights, *lambdas)(logits, fused, batch, batch.counts())
         return torch.autograd.grad(loss, fused)[0].abs().sum(1) > 0
 
     assert torch.equal(reached(1.0, 0.0, 0.0), batch.classes != UNLABELLED)
@@ -94,10 +94,12 @@ def test_the_head_of_a_missing_modality_is_asked_nothing_and_draws_nothing():
     batch = ground()
     alone = replace(batch, there=torch.stack([batch.valid, torch.zeros_like(batch.valid)]))
     objective = Objective(torch.ones(CLASSES), 1.0, 0.5, 0.5)
-    found = torch.autograd.grad(objective(logits, fused, alone), leaves)
+    found = torch.autograd.grad(objective(logits, fused, alone, alone.counts()), leaves)
     assert not found[1].any()
     without = replace(batch, there=batch.valid[None])
-    expected = torch.autograd.grad(objective(logits[:1], fused, without), [leaves[0], fused])
+    expected = torch.autograd.grad(
+        objective(logits[:1], fused, without, without.counts()), [leaves[0], fused]
+    )
     torch.testing.assert_close([found[0], found[2]], list(expected))
 
 
@@ -113,12 +115,13 @@ def test_parts_of_a_batch_sum_up_to_it_however_labels_are_spread():
         labels = (batch.classes, batch.valid, *batch.there, batch.taught)
         classes, valid, *there, taught = (x[n : n + 1] for x in labels)
         own = Batch([], [], [], classes, valid, torch.stack(there), taught)
+        counts = own.counts() if counts is None else counts
         return objective([x[n : n + 1] for x in logits], fused[n : n + 1], own, counts).item()
 
     assert batch.counts().tolist() == [
         (batch.classes >= 0).sum(), batch.valid.sum(), batch.taught.any(1).sum(),
     ]  # fmt: skip
-    whole = objective(logits, fused, batch).item()
+    whole = objective(logits, fused, batch, batch.counts()).item()
     assert part(0, batch.counts()) + part(1, batch.counts()) == pytest.approx(whole, rel=1e-5)
     assert (part(0, None) + part(1, None)) / 2 != pytest.approx(whole, rel=1e-2)  # a mean is not it
 
@@ -133,7 +136,8 @@ def test_a_part_without_labels_has_no_share_in_the_entropy():
 def test_a_batch_without_labels_or_without_pixels_is_no_harm(labelled, valid):
     logits, fused = heads()
     leaves = [x.requires_grad_() for x in (*logits, fused)]
-    loss = Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)(logits, fused, ground(0, labelled, valid))
+    batch = ground(0, labelled, valid)
+    loss = Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)(logits, fused, batch, batch.counts())
     gradients = torch.autograd.grad(loss, leaves)
     assert loss.isfinite()
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -143,16 +147,19 @@ def test_a_batch_without_labels_or_without_pixels_is_no_harm(labelled, valid):
 def test_heads_that_say_nothing_have_finite_gradients():
     logits = [torch.zeros(2, CLASSES, 4, 5, requires_grad=True) for _ in range(2)]
     fused = torch.zeros(2, CLASSES, 4, 5, requires_grad=True)
-    loss = Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)(logits, fused, ground())
+    batch = ground()
+    loss = Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)(logits, fused, batch, batch.counts())
     assert all(g.isfinite().all() for g in torch.autograd.grad(loss, [*logits, fused]))
 
 
 def test_half_precision_heads_are_summed_in_float32():
     logits, fused = heads()
     batch, objective = ground(), Objective(torch.ones(CLASSES), 1.0, 0.1, 0.5)
-    half = objective([x.bfloat16() for x in logits], fused.bfloat16(), batch)
+    half = objective([x.bfloat16() for x in logits], fused.bfloat16(), batch, batch.counts())
     assert half.dtype == torch.float32
-    assert half.item() == pytest.approx(objective(logits, fused, batch).item(), rel=1e-2)
+    assert half.item() == pytest.approx(
+        objective(logits, fused, batch, batch.counts()).item(), rel=1e-2
+    )
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
@@ -173,6 +180,8 @@ def test_a_class_without_pixels_has_a_finite_weight():
 def test_without_a_teacher_its_term_is_nothing():
     logits, fused = heads()
     batch, weights = replace(ground(), taught=None), torch.ones(CLASSES)
-    with_it, without = (Objective(weights, 1.0, 0.1, s)(logits, fused, batch) for s in (0.5, 0.0))
+    with_it, without = (
+        Objective(weights, 1.0, 0.1, s)(logits, fused, batch, batch.counts()) for s in (0.5, 0.0)
+    )
     assert with_it == without
     assert batch.counts()[2] == 0

@@ -34,7 +34,7 @@ from m3amba_geo.config import ClassifyConfig, ModalityConfig, NetworkConfig, Sce
 from m3amba_geo.events import Event, Progress
 from m3amba_geo.geo.align import TrainedModality
 from m3amba_geo.geo.bands import Band
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.infer.predictor import Predictor
 from m3amba_geo.model import build
 from training.bench import record

@@ -36,7 +36,7 @@ from m3amba_geo.events import ignore
 from m3amba_geo.geo.align import TrainedModality, open_stack
 from m3amba_geo.geo.bands import Band
 from m3amba_geo.geo.features import Features
-from m3amba_geo.geo.labels import LandCover
+from m3amba_geo.geo.legend import LandCover
 from m3amba_geo.infer.predictor import Predictor
 from m3amba_geo.jobs import classify, mapper
 from m3amba_geo.jobs.machine import versions
