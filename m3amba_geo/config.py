@@ -1,19 +1,14 @@
-"""Every setting there is, as frozen dataclasses; read from TOML or made from options.
+"""Every setting there is, as frozen dataclasses.
 
 Validation is pydantic's: a wrong type, a value out of range or an unknown key is an error that
-names the key. Relative paths in a TOML file are relative to the folder of that file.
+names the key. `config_file` reads them from TOML.
 """
 
-import os
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
-
-from m3amba_geo.errors import DataError, FileMissingError, UsageError
-from m3amba_geo.sources import is_virtual
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -381,86 +376,3 @@ class Config:
     classify: ClassifyConfig = Field(default_factory=ClassifyConfig)
     mosaic: MosaicConfig = Field(default_factory=MosaicConfig)
     evaluate: EvaluateConfig | None = None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Returns the tables of a TOML file, paths made absolute, nothing checked yet.
-
-    Raises:
-        FileMissingError: The file is not there.
-        UsageError: The file is not TOML.
-    """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks UTF-8
-    except FileNotFoundError as error:
-        raise FileMissingError(f"{path} is missing.", "Check the path of the settings.") from error
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not TOML: {error}",
-            "See the README for an example; write paths with / or in 'single quotes'.",
-        ) from error
-    _spell_out(tables)
-    folder = path.parent.resolve()
-    return {key: _absolute(table, folder) for key, table in tables.items()}
-
-
-def make_config(tables: dict[str, Any], source: str) -> Config:
-    """Returns checked settings; `source` names where they came from in the error.
-
-    Raises:
-        UsageError: A key is unknown or a value does not fit, with the key named.
-    """
-    try:
-        return TypeAdapter(Config).validate_python(tables)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UsageError(
-            f"Settings of {source} do not fit: {'; '.join(lines)}.",
-            "Check names and values: `m3amba-geo COMMAND --help` lists those that are options, the "
-            "README shows such a file.",
-        ) from error
-
-
-_PATHS = {
-    "path", "legend", "grid", "weights", "guide_weights", "out", "confidence", "probabilities",
-    "modalities_used", "mask", "model", "report", "html",
-}  # fmt: skip
-
-
-def _spell_out(tables: dict[str, Any]) -> None:
-    """Turns `modalities = {vnir = ["a.tif"]}` and `labels = "roi.shp"` into full tables."""
-    scenes = tables.get("scene", [])
-    for scene in scenes if isinstance(scenes, list) else []:
-        if isinstance(scene, dict):
-            _spell_out_modalities(scene)
-            _spell_out_labels(scene)
-    if isinstance(tables.get("evaluate"), dict):
-        _spell_out_labels(tables["evaluate"])
-
-
-def _spell_out_modalities(scene: dict[str, Any]) -> None:
-    modalities = scene.get("modalities")
-    if isinstance(modalities, dict):
-        scene["modalities"] = [
-            {"name": name, "files": [files] if isinstance(files, str) else files}
-            for name, files in modalities.items()
-        ]
-
-
-def _spell_out_labels(table: dict[str, Any]) -> None:
-    for key in ("labels", "test_labels"):
-        if isinstance(table.get(key), str):
-            table[key] = {"path": table[key]}
-
-
-def _absolute(node: Any, folder: Path, key: str = "") -> Any:  # noqa: ANN401 - a TOML tree
-    if isinstance(node, dict):
-        return {k: _absolute(v, folder, k) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_absolute(v, folder, key) for v in node]
-    if isinstance(node, str) and key in _PATHS | {"files"} and not is_virtual(node):
-        # os.path leaves `~x.tif` as it is where no user is called so; pathlib would raise.
-        return str(folder / os.path.expanduser(node))  # noqa: PTH111
-    return node

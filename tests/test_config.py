@@ -15,9 +15,8 @@ from m3amba_geo.config import (
     SceneConfig,
     SplitConfig,
     TrainConfig,
-    make_config,
-    read_toml,
 )
+from m3amba_geo.config_file import make_config, read_toml
 from m3amba_geo.errors import DataError, FileMissingError, UsageError
 
 EVERYTHING = """

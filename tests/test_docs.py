@@ -13,7 +13,7 @@ import pytest
 
 from m3amba_geo import errors
 from m3amba_geo.cli import commands
-from m3amba_geo.config import make_config, read_toml
+from m3amba_geo.config_file import make_config, read_toml
 from m3amba_geo.jobs.checks import CHECKS
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from m3amba_geo.config import TrainConfig, make_config
+from m3amba_geo.config import TrainConfig
+from m3amba_geo.config_file import make_config
 from m3amba_geo.errors import UsageError
 from m3amba_geo.events import Listener
 from training import guides

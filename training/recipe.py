@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from m3amba_geo.config import STRICT, Count, SceneConfig, TrainConfig, make_config, read_toml
+from m3amba_geo.config import STRICT, Count, SceneConfig, TrainConfig
+from m3amba_geo.config_file import make_config, read_toml
 from m3amba_geo.errors import UsageError
 
 RECIPES = Path(__file__).parent / "recipes"

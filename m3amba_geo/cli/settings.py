@@ -65,7 +65,7 @@ def load(
         FileMissingError: The file of `--config` is not there.
         UsageError: Something does not fit, with the key named.
     """
-    from m3amba_geo.config import make_config, read_toml
+    from m3amba_geo.config_file import make_config, read_toml
 
     context = click.get_current_context()
     named: Path | None = context.meta.get(_FILE)
@@ -90,7 +90,7 @@ def scene_of(rasters: Sequence[str]) -> "SceneConfig":
     Raises:
         UsageError: There are none, or their names do not fit.
     """
-    from m3amba_geo.config import make_config
+    from m3amba_geo.config_file import make_config
 
     modalities = parse_modalities(rasters)
     if not modalities:

@@ -9,7 +9,8 @@ import rasterio
 from scipy.io import savemat
 
 from m3amba_geo.cli import main
-from m3amba_geo.config import GuideConfig, make_config, read_toml
+from m3amba_geo.config import GuideConfig
+from m3amba_geo.config_file import make_config, read_toml
 from m3amba_geo.errors import BenchmarkUnclearError, FileMissingError, OutputExistsError
 from m3amba_geo.events import Note, Warned
 from m3amba_geo.geo.benchmarks import BENCHMARKS, Benchmark

@@ -4,8 +4,7 @@ Letters: `B` batch, `H`, `W` sides of the token grid, `I` inner channels, `S` st
 the step size, `K = 4` directions.
 """
 
-from collections.abc import Callable
-from typing import get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -14,13 +13,25 @@ from m3amba_geo.config import ScanName
 from m3amba_geo.errors import ScanUnavailableError
 from m3amba_geo.model.scan import cpu, mamba_ssm, reference, triton
 
-Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
-_BACKENDS: dict[str, Scan] = {
-    "cpu": cpu.cross_scan,
-    "triton": triton.cross_scan,
-    "mamba_ssm": mamba_ssm.cross_scan,
-    "reference": reference.cross_scan,
+class Backend(Protocol):
+    """What a module of this folder that scans looks like."""
+
+    def cross_scan(
+        self, u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor,
+        A: Tensor, B: Tensor, C: Tensor, D: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Scans a grid of tokens, as `cross_scan` below."""
+
+    def why_not(self) -> str:
+        """Says why it does not run here; empty if it does."""
+
+
+_BACKENDS: dict[str, Backend] = {
+    "cpu": cpu,
+    "triton": triton,
+    "mamba_ssm": mamba_ssm,
+    "reference": reference,
 }
 # Backends made for a type of device, the fastest first; the reference runs on any.
 _MADE_FOR: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
@@ -29,7 +40,7 @@ _chosen: ScanName = "auto"
 
 def availability() -> dict[str, str]:
     """Say of every backend, by name, why it can't be used; an empty string where it can."""
-    return {name: _why_not(name) for name in _BACKENDS}
+    return {name: backend.why_not() for name, backend in _BACKENDS.items()}
 
 
 def passed_over(device: torch.device) -> dict[str, str]:
@@ -41,7 +52,7 @@ def passed_over(device: torch.device) -> dict[str, str]:
         return {}
     reasons = {}
     for name in _MADE_FOR.get(device.type, ()):
-        reason = _why_not(name)
+        reason = _BACKENDS[name].why_not()
         if not reason:
             break
         reasons[name] = reason
@@ -64,7 +75,7 @@ def choose(name: ScanName, device: torch.device) -> str:
     global _chosen
     if name not in get_args(ScanName):
         raise ScanUnavailableError(f"No scan backend is called {name!r}.", _hint())
-    if reason := _why_not(name):
+    if name != "auto" and (reason := _BACKENDS[name].why_not()):
         raise ScanUnavailableError(
             f"The scan backend {name!r} does not run here: {reason}.", _hint()
         )
@@ -97,7 +108,7 @@ def cross_scan(
         The sum over the directions, (B, H, W, I), in the dtype of u. States are float32 at least.
     """
     with torch.autocast(u.device.type, enabled=False):
-        return _BACKENDS[_resolve(u.device, u.dtype)](u, dt, weight, bias, A, B, C, D)
+        return _BACKENDS[_resolve(u.device, u.dtype)].cross_scan(u, dt, weight, bias, A, B, C, D)
 
 
 def _resolve(device: torch.device, dtype: torch.dtype) -> str:
@@ -105,18 +116,9 @@ def _resolve(device: torch.device, dtype: torch.dtype) -> str:
     # Only the reference computes in float64.
     fits = () if dtype == torch.float64 else _MADE_FOR.get(device.type, ())
     for name in fits:
-        if _chosen in ("auto", name) and not _why_not(name):
+        if _chosen in ("auto", name) and not _BACKENDS[name].why_not():
             return name
     return "reference"
-
-
-def _why_not(name: str) -> str:
-    # Looked up at each call, not put in a table: CUDA is probed only where a question needs it.
-    if name == "cpu":
-        return cpu.why_not()
-    if name == "triton":
-        return triton.why_not()
-    return mamba_ssm.why_not() if name == "mamba_ssm" else ""
 
 
 def _hint() -> str:

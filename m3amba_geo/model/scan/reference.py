@@ -16,6 +16,11 @@ DIRECTIONS = 4
 PIECE = 32
 
 
+def why_not() -> str:
+    """Says nothing: it runs anywhere."""
+    return ""
+
+
 def cross_scan(
     u: Tensor, dt: Tensor, weight: Tensor, bias: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
 ) -> Tensor:
