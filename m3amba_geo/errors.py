@@ -286,9 +286,9 @@ def explain(error: BaseException, *, cancelled: bool = False) -> M3ambaError:
         where = f" while writing {error.filename}" if error.filename else ""
         return DiskFullError(f"The disk is full{where}.", "Free some space, or write elsewhere.")
     if _is_memory(error):
-        return OutOfMemoryError(f"Memory ran out: {_first_line(error)}", _MEMORY_HINT)
+        return OutOfMemoryError(f"Memory ran out: {first_line(error)}", _MEMORY_HINT)
     return M3ambaError(
-        f"Unexpected {type(error).__name__}: {_first_line(error)}",
+        f"Unexpected {type(error).__name__}: {first_line(error)}",
         "This is a defect of m3amba-geo: please report it with the traceback on standard error.",
     )
 
@@ -300,5 +300,6 @@ def _is_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in _NO_MEMORY)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what a library has to say."""
     return (str(error).strip() or "no message").splitlines()[0]

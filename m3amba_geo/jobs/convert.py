@@ -4,7 +4,6 @@ A checkpoint holds weights only. The rasters of its scene give what else a model
 bands of the modalities, their ranges, and the place that the network has seen.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from m3amba_geo import __version__
@@ -37,6 +35,7 @@ from m3amba_geo.jobs.machine import versions
 from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.training_scenes import modalities_of
 from m3amba_geo.model.guide import GuideIdentity, load_encoder
+from m3amba_geo.model.pickles import load_tensors
 from m3amba_geo.model.published import load_published
 
 _EMBEDDINGS = ("conv_hsi", "conv_lidar")
@@ -139,9 +138,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileMissingError(f"{path} is missing.", "Check the path of the checkpoint.")
     try:
-        zipped = zipfile.is_zipfile(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # a damaged pickle may raise anything
+        content = load_tensors(path)
+    except ValueError as error:
         raise NotAModelError(
             f"{path} is damaged, or holds more than tensors (code in a pickle or a TorchScript "
             "archive is never run).",

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from m3amba_geo import __version__
+from m3amba_geo.errors import first_line
 from m3amba_geo.events import Listener, Note, Progress, Started, Warned
 from m3amba_geo.jobs.checks import CHECKS, REINSTALL, Check
 
@@ -41,8 +42,8 @@ def run(emit: Listener) -> Diagnosis:
         try:
             check = look()
         except Exception as error:
-            reason = (str(error).strip() or "no message").splitlines()[0]
-            check = Check(name, "fail", f"{type(error).__name__}: {reason}", REINSTALL)
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            check = Check(name, "fail", reason, REINSTALL)
         checks.append(check)
         if check.status == "ok":
             emit(Note(f"{check.name}: {check.detail}"))

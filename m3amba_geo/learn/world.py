@@ -25,6 +25,7 @@ from m3amba_geo.errors import (
     RelayedError,
     UsageError,
     explain,
+    first_line,
 )
 
 _PATIENCE = timedelta(minutes=30)  # of a process that waits for the others
@@ -199,9 +200,8 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        line = (str(error).strip() or "no message").splitlines()[0]
         raise ProcessLostError(
-            f"Another process of this training has ended or can't be reached: {line}",
+            f"Another process of this training has ended or can't be reached: {first_line(error)}",
             "See its own messages, and those of torchrun. A training that has saved its state goes "
             "on with --resume. If the system has killed it for want of memory, add --recompute or "
             "lower --memory; a lower --batch or --size is another training, without --resume.",

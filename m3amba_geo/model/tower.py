@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from m3amba_geo.errors import WeightsUnavailableError
+from m3amba_geo.model.pickles import load_tensors
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -54,21 +55,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    zipped = zipfile.is_zipfile(path)
     try:
-        if zipped and _is_torchscript(path):
-            raise WeightsUnavailableError(
-                f"{path} is a TorchScript archive: a program, which is not run.",
-                'Convert it, if you trust it: `python -c "import torch; torch.save(torch.jit.load('
-                f"r'{path}', map_location='cpu').state_dict(), r'{path.stem}-weights.pt')\"`, then "
-                f"`--guide-weights {path.stem}-weights.pt`.",
-            )
-        # Mapped, so that the text tower stays on the disk.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except WeightsUnavailableError:
-        raise
-    except Exception as error:  # a damaged pickle may raise anything
+        script = _is_torchscript(path)
+        content = None if script else load_tensors(path)
+    except Exception as error:  # a damaged archive may raise anything
         raise _damaged(path) from error
+    if script:
+        raise WeightsUnavailableError(
+            f"{path} is a TorchScript archive: a program, which is not run.",
+            'Convert it, if you trust it: `python -c "import torch; torch.save(torch.jit.load('
+            f"r'{path}', map_location='cpu').state_dict(), r'{path.stem}-weights.pt')\"`, then "
+            f"`--guide-weights {path.stem}-weights.pt`.",
+        )
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -87,6 +85,8 @@ def _short(name: str) -> str:
 
 
 def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
     with zipfile.ZipFile(path) as archive:
         return any(n.endswith("/constants.pkl") or "/code/" in n for n in archive.namelist())
 

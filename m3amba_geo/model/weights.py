@@ -4,7 +4,6 @@ What a file holds is the business of `tower.py`. `open_clip` and `huggingface_hu
 inside functions, because they take seconds.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from platformdirs import user_data_dir
 
 from m3amba_geo.errors import FileMissingError, UsageError, WeightsUnavailableError
 from m3amba_geo.events import Listener, Note
+from m3amba_geo.files import checksum
 from m3amba_geo.model.tower import SUFFIXES
 
 TIMEOUT = 10.0  # seconds until the hub counts as out of reach
@@ -161,8 +161,7 @@ def sha256(path: Path) -> str:
         WeightsUnavailableError: The file can't be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return checksum(path)
     except OSError as error:
         raise WeightsUnavailableError(f"{path} can't be read: {error}", "Check it.") from error
 
@@ -179,9 +178,9 @@ def known_architectures(digest: str) -> list[str]:
     for architecture in dict(open_clip.list_pretrained()):
         for entry in _published(architecture):
             url = PurePosixPath(entry["url"])
-            checksum = url.parent.name if "openaipublic" in entry["url"] else ""
+            published = url.parent.name if "openaipublic" in entry["url"] else ""
             if "mlfoundations" in entry["url"]:
-                checksum = url.stem.rpartition("-")[2]
-            if checksum and digest.startswith(checksum):
+                published = url.stem.rpartition("-")[2]
+            if published and digest.startswith(published):
                 known.append(architecture)
     return known
