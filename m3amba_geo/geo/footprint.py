@@ -1,8 +1,7 @@
 """Where a grid lies, in its own coordinates and in those of labels, and whether the two meet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -135,9 +134,11 @@ def reproject(
     if crs is None or not in_degrees(grid):
         return moved
     left, _, right, _ = shapely.bounds(moved).T
-    for n in np.flatnonzero(right - left > _TURN / 2) if not crs.is_geographic else ():
-        moved[n] = _unwrapped(geometries[n], move)
-    return _turned(moved, grid)
+    moved = _turned(moved, grid)
+    if not crs.is_geographic:
+        for n in np.flatnonzero(right - left > _TURN / 2):
+            moved[n] = _cut(geometries[n], crs, grid)
+    return moved
 
 
 def in_degrees(grid: GeoBox) -> bool:
@@ -156,19 +157,28 @@ def middle(grid: GeoBox) -> float:
     return float(grid.pix2wld(grid.shape[1] / 2, grid.shape[0] / 2)[0])
 
 
-def _unwrapped(geometry: shapely.Geometry, move: Callable[..., Any]) -> shapely.Geometry:
-    """Moves a geometry to longitudes that PROJ breaks at 180 degrees, and mends the break.
+def _cut(geometry: shapely.Geometry, crs: CRS, grid: GeoBox) -> shapely.Geometry:
+    """Moves a geometry across the seam of longitudes, or around a pole: it is cut at the seam.
 
-    Vertices are set close to each other first: so a step of half a turn is a break for sure.
+    The seam lies opposite of the grid, not at 180 degrees, where PROJ has it.
     """
+    latitudes = np.linspace(-90, 90, 3601)
+    seam = np.full_like(latitudes, middle(grid) + _TURN / 2)
+    x, y = way(crs_of(grid), crs).transform(seam, latitudes)
+    there = np.isfinite(x) & np.isfinite(y)
+    line = shapely.LineString(np.stack([x[there], y[there]], axis=1))
+    knife = shapely.buffer(line, geometry.length * 1e-7, cap_style="flat")
+    dense = shapely.segmentize(shapely.make_valid(geometry), geometry.length / 1000)
+    move = way(crs, crs_of(grid)).transform
 
-    def unbroken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def beside(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         x, y = move(x, y)
-        return np.unwrap(x, period=_TURN), y
+        return turned(x, middle(grid)), y
 
-    parts = shapely.get_parts(shapely.segmentize(geometry, geometry.length / 200))
-    mended = [shapely.transform(part, unbroken, interleaved=False) for part in parts]
-    return _like(geometry, mended)
+    moved: shapely.Geometry = shapely.transform(
+        shapely.difference(dense, knife), beside, interleaved=False
+    )
+    return moved
 
 
 def _turned(geometries: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object_]:

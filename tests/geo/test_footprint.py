@@ -60,6 +60,15 @@ def test_a_polygon_across_180_degrees_labels_what_it_covers(tmp_path):
     assert (columns.min(), columns.max()) == (49, 50)
 
 
+@pytest.mark.parametrize(("left", "columns"), [(-180, 360), (-20, 60), (150, 60)])
+def test_a_polygon_around_a_pole_labels_all_longitudes(tmp_path, left, columns):
+    grid = grid_of("EPSG:4326", left, -90, left + columns, -60, (60, columns))
+    around = Point(0, 0).buffer(2e6, quad_segs=90)  # down to 71.74 degrees south
+    found, count = labelled(tmp_path, around, "EPSG:3031", grid)
+    assert np.array_equal(found, np.arange(columns))
+    assert count == 37 * columns  # rows of half a degree, whose centres lie below
+
+
 @pytest.mark.parametrize(
     "geometry",
     [
