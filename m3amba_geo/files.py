@@ -171,7 +171,10 @@ def sync_folder(folder: Path) -> None:
     """Makes the names in a folder outlast a power loss; Windows sees to that itself."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written, and not listed
+        return
     try:
         os.fsync(handle)
     except OSError as error:

@@ -1,6 +1,5 @@
 """Where a grid lies, in its own coordinates and in those of labels, and whether the two meet."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -134,10 +133,10 @@ def reproject(
     if crs is None or not in_degrees(grid):
         return moved
     left, _, right, _ = shapely.bounds(moved).T
+    torn = (right - left > _TURN / 2) & (shapely.length(moved) > 0) & (not crs.is_geographic)
     moved = _turned(moved, grid)
-    if not crs.is_geographic:
-        for n in np.flatnonzero(right - left > _TURN / 2):
-            moved[n] = _cut(geometries[n], crs, grid)
+    for n in np.flatnonzero(torn):
+        moved[n] = _cut(geometries[n], crs, grid)
     return moved
 
 
@@ -163,11 +162,15 @@ def _cut(geometry: shapely.Geometry, crs: CRS, grid: GeoBox) -> shapely.Geometry
     The seam lies opposite of the grid, not at 180 degrees, where PROJ has it.
     """
     latitudes = np.linspace(-90, 90, 3601)
-    seam = np.full_like(latitudes, middle(grid) + _TURN / 2)
-    x, y = way(crs_of(grid), crs).transform(seam, latitudes)
-    there = np.isfinite(x) & np.isfinite(y)
-    line = shapely.LineString(np.stack([x[there], y[there]], axis=1))
-    knife = shapely.buffer(line, geometry.length * 1e-7, cap_style="flat")
+    seams = []
+    for end in (-_TURN / 2, _TURN / 2):  # one place, but not in every projection
+        longitudes = np.full_like(latitudes, middle(grid) + end)
+        x, y = way(crs_of(grid), crs).transform(longitudes, latitudes)
+        there = np.isfinite(x) & np.isfinite(y)
+        if there.sum() > 1:
+            seams.append(shapely.LineString(np.stack([x[there], y[there]], axis=1)))
+    width = geometry.length * 1e-7
+    knife = shapely.union_all([seam.buffer(width, cap_style="flat") for seam in seams])
     dense = shapely.segmentize(shapely.make_valid(geometry), geometry.length / 1000)
     move = way(crs, crs_of(grid)).transform
 
@@ -190,15 +193,13 @@ def _turned(geometries: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object_
     points, part = shapely.get_coordinates(parts, return_index=True)
     points[:, 0] += shift[part]
     parts = shapely.set_coordinates(parts, points)
+    first = np.searchsorted(whole, np.arange(len(geometries) + 1))
+    single = np.diff(first) == 1
+    geometries[single] = parts[first[:-1][single]]
     for n in np.unique(whole[np.abs(shift) > 1]):
-        geometries[n] = _like(geometries[n], parts[whole == n])
+        if not single[n]:
+            geometries[n] = type(geometries[n])(list(parts[first[n] : first[n + 1]]))
     return geometries
-
-
-def _like(geometry: shapely.Geometry, parts: Sequence[shapely.Geometry]) -> shapely.Geometry:
-    """Puts parts together again as they were."""
-    several = hasattr(geometry, "geoms")
-    return type(geometry)(list(parts)) if several else parts[0]
 
 
 def meet(one: GeoBox, other: GeoBox) -> bool:

@@ -47,6 +47,7 @@ _NOT_PIXELS = (".aux.xml", ".ovr")  # programs that show a raster write them bes
 # A damaged file makes GDAL complain in bytes that are no text, and rasterio stumbles over those.
 DAMAGE = (RasterioError, UnicodeDecodeError)
 SAME_PLACE = 1e-3  # pixels
+_MESH = 9  # points along a side that are compared
 
 
 class Raster:
@@ -60,10 +61,11 @@ class Raster:
         control_points: Whether its place is told by ground control points alone.
         dtype: Its pixel type, as numpy names it.
         nodata: Declared nodata value of each band.
+        scaling: Declared scale and offset of each band, None where they change nothing.
         files: All files that its pixels come from, those that a virtual raster names among them.
     """
 
-    def __init__(self, path: Path, handles: ExitStack) -> None:
+    def __init__(self, path: Path, handles: ExitStack, *, scaled: bool = True) -> None:
         self.path = path
         self._handles = handles
         self._file, files = handles.enter_context(opened(path))
@@ -79,8 +81,7 @@ class Raster:
         self.dtype = str(self._file.dtypes[0])
         self.nodata = tuple(self._file.nodatavals[i - 1] for i in self._indexes)
         self.files = tuple(name for name in files if not name.endswith(_NOT_PIXELS))
-        self._scale, self._offset = _scaling(self._file, self._indexes)
-        self._scaled = bool((self._scale != 1).any() or (self._offset != 0).any())
+        self.scaling = _scaling(self._file, self._indexes) if scaled else None
         self._warps: list[tuple[Warp, list[int]]] = []
         self._try_last_pixel()
 
@@ -124,8 +125,9 @@ class Raster:
             pixels = self._read_warped(window) if self._warps else self._read_own(window)
         except DAMAGE as error:
             raise unreadable(self.path, error) from error
-        if self._scaled:
-            pixels = pixels * self._scale + self._offset
+        if self.scaling is not None:
+            scale, offset = np.array(self.scaling, np.float32).T[..., None, None]  # (C, 1, 1)
+            pixels = pixels * scale + offset
         valid = np.isfinite(pixels)
         pixels[~valid] = 0
         return pixels, valid
@@ -145,7 +147,10 @@ class Raster:
         Of the pixels it takes three blocks: the first, the one in the middle and the last.
         """
         file = self._file
-        header = (file.shape, file.transform, file.crs, file.dtypes, file.nodatavals, file.tags())
+        header = (
+            file.shape, file.transform, file.crs, file.dtypes, file.nodatavals, file.tags(),
+            self.scaling,
+        )  # fmt: skip
         digest = hashlib.sha256(repr(header).encode())
         height, width = file.block_shapes[0]
         rows, columns = self.grid.shape
@@ -185,8 +190,12 @@ class Raster:
 
 
 @contextmanager
-def open_raster(path: Path) -> Iterator[Raster]:
+def open_raster(path: Path, *, scaled: bool = True) -> Iterator[Raster]:
     """Opens a raster for the time of a `with` block.
+
+    Args:
+        path: The file.
+        scaled: Whether pixels are what scale and offset make of them; those of a mask are not.
 
     Raises:
         FileMissingError: It is not there.
@@ -195,30 +204,30 @@ def open_raster(path: Path) -> Iterator[Raster]:
     """
     with ExitStack() as handles:
         try:
-            raster = Raster(path, handles)
+            raster = Raster(path, handles, scaled=scaled)
         except DAMAGE as error:
             raise unreadable(path, error) from error
         yield raster
 
 
-def _scaling(file: Any, indexes: Sequence[int]) -> tuple[Pixels, Pixels]:  # noqa: ANN401
-    """Returns scale and offset of bands, `(C, 1, 1)` each; a scale of 0 or NaN means none."""
-    pairs = np.array([(file.scales[i - 1], file.offsets[i - 1]) for i in indexes])
-    pairs[~np.isfinite(pairs).all(axis=1) | (pairs[:, 0] == 0)] = 1, 0
-    scale, offset = pairs.T.astype(np.float32)[..., None, None]
-    return scale, offset
+def _scaling(file: Any, indexes: Sequence[int]) -> list[tuple[float, float]] | None:  # noqa: ANN401
+    """Returns scale and offset of each band, None where they change nothing."""
+    pairs = [(file.scales[i - 1], file.offsets[i - 1]) for i in indexes]
+    pairs = [pair if pair[0] and np.isfinite(pair).all() else (1.0, 0.0) for pair in pairs]
+    return None if set(pairs) == {(1.0, 0.0)} else pairs
 
 
 def same_place(one: GeoBox, other: GeoBox) -> bool:
     """Whether pixels of two grids coincide; a missing CRS agrees with any.
 
     Rasters exported side by side often differ in whether the CRS was kept, in how it is spelled and
-    in the last digits of the geotransform, so corners are compared to a thousandth of a pixel.
+    in the last digits of the geotransform, so a mesh is compared to a thousandth of a pixel.
     """
     if one.shape != other.shape:
         return False
     height, width = one.shape
-    columns, rows = np.array([[0, width, 0], [0, 0, height]], float)
+    # Two projections may agree at all corners, and not within.
+    columns, rows = np.meshgrid(np.linspace(0, width, _MESH), np.linspace(0, height, _MESH))
     x, y = other.pix2wld(columns, rows)
     if one.crs != other.crs:
         try:

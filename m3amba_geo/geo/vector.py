@@ -3,8 +3,9 @@
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class VectorLayer:
         features: Number of features.
         bounds: `(left, bottom, right, top)`; NaN without features.
         booleans: Fields of true and false.
+        encoding: Of its text, where that is to be tried before what the file says.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class VectorLayer:
     features: int
     bounds: Bounds
     booleans: frozenset[str] = frozenset()
+    encoding: str | None = None
 
 
 def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
@@ -77,9 +80,7 @@ def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
         raise _refused(path, driver)
     name = _choose_layer(path, layers, layer)
     with _readable(path):
-        info = pyogrio.read_info(
-            gdal_name(path), layer=name, force_feature_count=True, force_total_bounds=True
-        )
+        info, encoding = _described(path, name)
     return VectorLayer(
         path=path,
         name=name,
@@ -92,6 +93,7 @@ def open_layer(path: Path, layer: str | None) -> VectorLayer | None:
             for name, kind in zip(info["fields"], info["dtypes"], strict=True)
             if kind == "bool"
         ),
+        encoding=encoding,
     )
 
 
@@ -200,29 +202,39 @@ def batches(
         part = options | {"skip_features": first, "max_features": _BATCH}
         with _readable(layer.path):
             try:
-                meta, fids, wkb, columns = _read(layer, fields, part | _encoding(layer.path))
+                meta, fids, wkb, columns = _read(layer, fields, layer.encoding, part)
             except UnicodeDecodeError:
-                meta, fids, wkb, columns = _read(layer, fields, part)
+                meta, fids, wkb, columns = _read(layer, fields, None, part)
         found = dict(zip(meta["fields"].tolist(), columns, strict=True))
         yield wkb, found | {n: _spelled(found[n]) for n in layer.booleans & found.keys()}
         if len(fids) < _BATCH:
             return
 
 
-def _read(layer: VectorLayer, fields: Sequence[str], options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _read(
+    layer: VectorLayer, fields: Sequence[str], encoding: str | None, options: Mapping[str, Any]
+) -> Any:  # noqa: ANN401
     return pyogrio.raw.read(
         gdal_name(layer.path), layer=layer.name, columns=list(fields), force_2d=True,
-        return_fids=True, **options,
+        return_fids=True, encoding=encoding, **options,
     )  # fmt: skip
 
 
-def _encoding(path: Path) -> dict[str, str]:
-    """Returns what to try for a shapefile that has lost its .cpg: UTF-8, where GDAL takes Latin-1.
+def _described(path: Path, layer: str) -> tuple[dict[str, Any], str | None]:
+    """Returns what is known of a layer, and the encoding of its text, None if the file says it.
 
-    Text of another encoding is hardly ever UTF-8 by chance: reading it fails.
+    For a shapefile that has lost its .cpg UTF-8 is tried, where GDAL takes Latin-1: text of another
+    encoding is hardly ever UTF-8 by chance, reading it fails.
     """
     lost = path.suffix.lower() == ".shp" and path.is_file() and ".cpg" not in _siblings(path)
-    return {"encoding": "UTF-8"} if lost else {}
+    read = partial(
+        pyogrio.read_info, gdal_name(path), layer=layer, force_feature_count=True,
+        force_total_bounds=True,
+    )  # fmt: skip
+    if lost:
+        with suppress(UnicodeDecodeError):
+            return read(encoding="UTF-8"), "UTF-8"
+    return read(), None
 
 
 def _siblings(path: Path) -> set[str]:

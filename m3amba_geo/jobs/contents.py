@@ -22,6 +22,8 @@ def raster_content(raster: Raster) -> str:
     prints = [fingerprint(file) for file in dict.fromkeys(files) if file and file.exists()]
     if None in files:
         prints.append(raster.sample())
+    if raster.scaling is not None:  # it may lie in a file beside, which others write to, too
+        prints.append(str(raster.scaling))
     if len(prints) == 1:
         return prints[0]
     return hashlib.sha256(" ".join(prints).encode()).hexdigest()

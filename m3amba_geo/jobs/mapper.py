@@ -272,7 +272,7 @@ def _stride(config: ClassifyConfig, patch: int) -> int:
 def _mask(handles: ExitStack, path: Path | None, grid: GeoBox) -> Raster | None:
     if path is None:
         return None
-    mask = handles.enter_context(open_raster(path))
+    mask = handles.enter_context(open_raster(path, scaled=False))
     if not same_place(mask.grid, grid):
         raise NoOverlapError(
             f"The mask {path} does not lie on the reference grid.",

@@ -6,7 +6,7 @@ import pytest
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from shapely.geometry import MultiPolygon, Point, box
+from shapely.geometry import MultiPoint, MultiPolygon, Point, box
 
 from m3amba_geo.config import LabelConfig
 from m3amba_geo.events import ignore
@@ -88,9 +88,20 @@ def test_what_goes_around_the_globe_stays_whole(left):
     world = np.array([box(-180, -80, 180, 80)])
     left_end, _, right_end, _ = reproject(world, crs_of(GLOBE), grid)[0].bounds
     assert right_end - left_end == pytest.approx(360)
-    web = np.array([box(-20_037_508, -1e7, 20_037_508, 1e7)])
-    moved = reproject(web, crs_of(WEB_GLOBE), grid)[0]
-    assert moved.intersects(box(left + 1, -9, left + 19, 9))
+    for edge in (20_037_508, 20_037_508.342789244, 20_037_508.342789248, 20_037_508.35):
+        web = np.array([box(-edge, -1e7, edge, 1e7)])
+        moved = reproject(web, crs_of(WEB_GLOBE), grid)[0]
+        assert moved.intersection(box(left, -10, left + 20, 10)).area == pytest.approx(400, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("crs", "longitudes"), [("EPSG:32760", (179.5, 180.5)), ("EPSG:3857", (-120, 140))]
+)
+def test_points_far_apart_stay_points(crs, longitudes):
+    points = gpd.GeoSeries([Point(x, -17) for x in longitudes], crs="EPSG:4326").to_crs(crs)
+    grid = ACROSS if crs == "EPSG:32760" else GLOBE
+    moved = reproject(np.array([MultiPoint([*points])]), crs_of(grid_of(crs, 0, 0, 1, 1)), grid)[0]
+    assert [round(point.x, 6) for point in moved.geoms] == [*longitudes]
 
 
 def test_training_pixels_across_180_degrees_are_known(tmp_path):
@@ -136,6 +147,12 @@ def test_a_crs_that_is_spelled_otherwise_is_the_same_place():
     assert grid.crs != spelled.crs
     assert same_place(grid, spelled)
     assert not same_place(grid, grid_of("EPSG:32760", 1_700_000, 5_400_000, 1_703_000, 5_403_000))
+
+
+def test_projections_that_agree_at_the_corners_alone_are_not_the_same_place():
+    degrees = grid_of("EPSG:4326", 10, 47, 11, 48, (1000, 1000))
+    edges = gpd.GeoSeries([box(10, 47, 11, 48)], crs="EPSG:4326").to_crs("EPSG:3857").total_bounds
+    assert not same_place(degrees, grid_of("EPSG:3857", *edges, (1000, 1000)))
 
 
 def test_the_size_of_a_pixel_on_the_ground():

@@ -187,7 +187,7 @@ def test_no_crs_takes_the_pixel_space(tmp_path: Path) -> None:
 def test_a_shapefile_that_has_lost_its_encoding(tmp_path: Path, encoding: str) -> None:
     names = ["forêt", "Straße"]
     frame = geopandas.GeoDataFrame(
-        {"kind": names}, geometry=[box(2, 3, 5, 6), box(10, 10, 12, 12)], crs=GRID.crs
+        {"größe": names}, geometry=[box(2, 3, 5, 6), box(10, 10, 12, 12)], crs=GRID.crs
     )
     frame.to_file(tmp_path / "a.shp", engine="pyogrio", encoding=encoding)
     (tmp_path / "a.cpg").unlink()

@@ -23,7 +23,7 @@ from m3amba_geo.events import Note, Progress, Warned, ignore
 from m3amba_geo.files import locked
 from m3amba_geo.infer import blocks
 from m3amba_geo.infer.journal import Journal, work_folder
-from m3amba_geo.jobs import classify, room
+from m3amba_geo.jobs import classify, space
 from tests.conftest import write_raster
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -219,6 +219,16 @@ def test_modalities_that_change_places_are_noticed(scene, out, tmp_path):
         run(model, SceneConfig((two, one)), out)
 
 
+def test_a_scale_that_is_declared_beside_a_file_is_noticed(model, scene, out):
+    stopped(model, scene, out)
+    first = scene.modalities[0].files[0]
+    first.with_name(first.name + ".aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><Scale>0.5</Scale></PAMRasterBand></PAMDataset>'
+    )
+    with pytest.raises(JournalError, match="raster"):
+        run(model, scene, out)
+
+
 def test_what_does_not_change_the_map_may_change(model, scene, out, expected):
     stopped(model, scene, out)
     run(model, scene, out, memory=100, overwrite=True)
@@ -340,7 +350,7 @@ def test_blocks_count_as_space_until_they_are_there(model, scene, out, monkeypat
 
     def free(bytes_left):
         monkeypatch.setattr(
-            room.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, bytes_left)
+            space.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, bytes_left)
         )
 
     free(need - 1)
