@@ -185,7 +185,7 @@ def test_a_workshop_closes_what_it_opened(inputs, out, monkeypatch):
     opened = []
 
     def make_all(model, scene, config, mapper, journal, _):
-        workshop = Workshop("name", Order(model, scene, config, journal, network=False))
+        workshop = Workshop("name", Order(model.path, scene, config, journal, network=False))
         workshop.setup(SimpleNamespace(state=SimpleNamespace(nthreads=1)))
         for block in journal.missing():
             assert journal.holds(block, workshop.make(block))

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from sharing import CONFIG, HALF, hurry, make_patches, train
 
 from m3amba_geo.errors import DeviceUnavailableError
-from m3amba_geo.learn import loop
+from m3amba_geo.learn import loop, teachers
 from m3amba_geo.learn.world import ALONE, World, join
 
 LIMIT = 600  # seconds; some twenty on two cores that have nothing else to do
@@ -61,8 +61,8 @@ def both(tmp_path_factory):
     """Trainings by one process and by two."""
     folder = tmp_path_factory.mktemp("both")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_VALIDATIONS", "_SURE"):
-            patch.setattr(loop, name, getattr(loop, name))
+        for room, name in ((loop, "_VALIDATIONS"), (teachers, "_SURE")):
+            patch.setattr(room, name, getattr(room, name))
         hurry()
         train(folder, "one", ALONE)
         status, complaints = launch(folder, "together")
