@@ -49,12 +49,16 @@ def make_config(tables: dict[str, Any], source: str) -> Config:
     try:
         return TypeAdapter(Config).validate_python(tables)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise UsageError(
-            f"Settings of {source} do not fit: {'; '.join(lines)}.",
+            f"Settings of {source} do not fit: {complaints(error)}.",
             "Check names and values: `m3amba-geo COMMAND --help` lists those that are options, the "
             "README shows such a file.",
         ) from error
+
+
+def complaints(error: ValidationError) -> str:
+    """Returns what is wrong with each key."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def _spell_out(tables: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from m3amba_geo.config import STRICT, Count, SceneConfig, TrainConfig
-from m3amba_geo.config_file import make_config, read_toml
+from m3amba_geo.config_file import complaints, make_config, read_toml
 from m3amba_geo.errors import UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -90,8 +90,7 @@ def _protocol(table: dict[str, Any], path: Path) -> Protocol:
     try:
         return TypeAdapter(Protocol).validate_python(table)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise UsageError(
-            f"[protocol] of {path} does not fit: {'; '.join(lines)}.",
+            f"[protocol] of {path} does not fit: {complaints(error)}.",
             "See `Protocol` in training/recipe.py.",
         ) from error
