@@ -345,6 +345,8 @@ class EvaluateConfig:
         model: Model that made the map, where no sidecar says which pixels trained it.
         report: JSON file to write.
         html: Self-contained HTML page to write.
+        probability_sample: Whether the labels are points drawn at random, from all of the map or
+            from each of its classes: then they tell of the whole map (docs/accuracy.md).
         allow_train_overlap: Score pixels that trained the model, too.
         overwrite: Whether existing outputs may be replaced.
     """
@@ -353,6 +355,7 @@ class EvaluateConfig:
     model: Path | None = None
     report: Path | None = None
     html: Path | None = None
+    probability_sample: bool = False
     allow_train_overlap: bool = False
     overwrite: bool = False
 

@@ -146,6 +146,12 @@ class TrainOverlapError(DataError):
     code = "train-overlap"
 
 
+class SampleError(DataError):
+    """Labels can't speak for a whole map: they are no sample of it, or too few."""
+
+    code = "sample-unfit"
+
+
 class CheckpointError(DataError):
     """Training can't be resumed from what is there."""
 

@@ -8,8 +8,7 @@ chapter 5 (overall, user's and producer's accuracy, kappa); Cohen, "A coefficien
 nominal scales", Educational and Psychological Measurement 20 (1960) 37-46.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -102,42 +101,6 @@ class Accuracy:
     def iou(self) -> Shares:
         """Intersection over union `n_ii / (n_i+ + n_+i - n_ii)` (Jaccard); undefined as F1 is."""
         return _ratios(self.agreeing, self.reference + self.mapped - self.agreeing)
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """All that a report says about a map.
-
-    Attributes:
-        accuracy: Of all pixels scored.
-        labelled: Labelled pixels on the map's grid, before any were left out.
-        training: Those left out because training or validation saw them.
-        settings: What was compared and how (map, labels, model, checksum, split, date), to show.
-        separated: Accuracy of the scored pixels at least `gap` pixels from any training pixel.
-        gap: That distance in pixels.
-        notes: What a reader must know before believing the numbers.
-        subsets: Accuracy of the scored pixels that are made from each subset of the modalities, by
-            its name; empty for a map that tells nothing of that.
-    """
-
-    accuracy: Accuracy
-    labelled: int
-    training: int = 0
-    settings: Mapping[str, str] = field(default_factory=dict)
-    separated: Accuracy | None = None
-    gap: int = 0
-    notes: tuple[str, ...] = ()
-    subsets: Mapping[str, Accuracy] = field(default_factory=dict)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """What became of the labelled pixels."""
-        return {
-            "labelled": self.labelled,
-            "training": self.training,
-            "unmapped": self.accuracy.unmapped,
-            "scored": self.accuracy.pixels,
-        }
 
 
 def assess(truth: NDArray[np.uint16], predicted: NDArray[np.uint16], legend: Legend) -> Accuracy:

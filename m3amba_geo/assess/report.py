@@ -11,7 +11,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from m3amba_geo import __version__
-from m3amba_geo.assess.accuracy import Accuracy, Evaluation
+from m3amba_geo.assess.accuracy import Accuracy
+from m3amba_geo.assess.estimates import Estimate, Estimates
+from m3amba_geo.assess.evaluation import Evaluation
 from m3amba_geo.assess.table import to_table
 
 __all__ = ["to_html", "to_json", "to_table"]
@@ -26,7 +28,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     of `classes` and `codes`, as are all per-class lists. Shares lie in 0..1. `pixels` is the number
     scored; `counts` tells what became of all labelled pixels. `separated` holds the same measures
     over the pixels at least `gap` pixels from training pixels, or is null. `subsets` holds them for
-    the pixels made from each subset of the `modalities`, or is empty.
+    the pixels made from each subset of the `modalities`, or is empty. `estimates` holds what the
+    labels tell of the whole map where they are a probability sample, each with standard error and
+    interval of 95 %, or is null.
     """
     apart = evaluation.separated
     return {
@@ -38,6 +42,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "subsets": [
             {"modalities": name, **_measures(scored)} for name, scored in evaluation.subsets.items()
         ],
+        "estimates": _estimates(evaluation.estimates) if evaluation.estimates else None,
         "settings": dict(evaluation.settings),
         "notes": list(evaluation.notes),
     }
@@ -53,6 +58,7 @@ def to_html(evaluation: Evaluation, picture_png: bytes | None = None) -> str:
     return _template().render(
         evaluation=evaluation,
         accuracy=evaluation.accuracy,
+        estimates=evaluation.estimates,
         counts=evaluation.counts,
         width=_png_side(picture_png, 16),
         height=_png_side(picture_png, 20),
@@ -80,6 +86,25 @@ def _measures(accuracy: Accuracy) -> dict[str, Any]:
     }
 
 
+def _estimates(found: Estimates) -> dict[str, Any]:
+    return {
+        "classes": [cover.name for cover in found.legend],
+        "codes": [cover.code for cover in found.legend],
+        "overall_accuracy": _estimate(found.overall),
+        "users_accuracy": [each and _estimate(each) for each in found.users],
+        "producers_accuracy": [each and _estimate(each) for each in found.producers],
+        "unit": found.unit,
+        "mapped_area": found.mapped.tolist(),
+        "area": [_estimate(share, found.total) for share in found.shares],
+    }
+
+
+def _estimate(each: Estimate, whole: float = 1.0) -> dict[str, float]:
+    low, high = each.interval
+    told = {"value": each.value, "error": each.error, "low": low, "high": high}
+    return {key: value * whole for key, value in told.items()}
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -90,6 +115,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "grouped": _grouped, "color": _color}
+    environment.filters |= {"span": _span, "area": _area}
     return environment.get_template("report.html.j2")
 
 
@@ -102,9 +128,19 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"  # noqa: RUF001 - a dash is meant
 
 
-def _grouped(number: int) -> str:
+def _grouped(number: float, digits: int = 0) -> str:
     """Groups digits by narrow spaces that do not break."""
-    return f"{int(number):,}".replace(",", "\u202f")
+    return f"{number:,.{digits}f}".replace(",", "\u202f")
+
+
+def _span(each: Estimate) -> str:
+    """Returns the interval of a share in percent."""
+    low, high = each.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _area(size: float, found: Estimates) -> str:
+    return _grouped(size / found.scale.size, found.scale.digits)
 
 
 def _color(color: str) -> str:

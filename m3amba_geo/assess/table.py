@@ -5,7 +5,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from m3amba_geo.assess.accuracy import Accuracy, Evaluation
+from m3amba_geo.assess.accuracy import Accuracy
+from m3amba_geo.assess.estimates import Estimate, Estimates
+from m3amba_geo.assess.evaluation import Evaluation
 
 WIDTH = 80
 MATRIX_LIMIT = 12
@@ -18,6 +20,8 @@ def to_table(evaluation: Evaluation) -> RenderableType:
     parts: list[RenderableType] = []
     if evaluation.notes:
         parts += [_notes(evaluation), ""]
+    if evaluation.estimates is not None:
+        parts += _whole_map(evaluation.estimates)
     parts += _headline(evaluation) + _subsets(evaluation) + _per_class(evaluation.accuracy)
     if 0 < len(evaluation.accuracy.legend) <= MATRIX_LIMIT:
         parts += _matrix(evaluation.accuracy)
@@ -48,7 +52,7 @@ def _headline(evaluation: Evaluation) -> list[RenderableType]:
         f"{counts['labelled']:,} labelled pixels: {counts['scored']:,} scored, "
         f"{counts['training']:,} training, {counts['unmapped']:,} unmapped."
     )
-    return [Text("Accuracy", "bold"), table, Text(fate), ""]
+    return [Text("Accuracy of labelled pixels", "bold"), table, Text(fate), ""]
 
 
 def _subsets(evaluation: Evaluation) -> list[RenderableType]:
@@ -61,6 +65,27 @@ def _subsets(evaluation: Evaluation) -> list[RenderableType]:
         shares = _percent(scored.overall), _percent(scored.average)
         table.add_row(_text(name), *shares, _kappa(scored.kappa), f"{scored.pixels:,}")
     return [Text("Modalities", "bold"), table]
+
+
+def _whole_map(found: Estimates) -> list[RenderableType]:
+    scale, total = found.scale, found.total
+    table = _table("class")
+    table.columns[0].max_width, table.columns[0].overflow = 16, "fold"
+    for name in (f"mapped, {scale.unit}", f"estimated, {scale.unit}", "producer's", "user's"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = zip(found.legend, found.mapped, found.shares, found.producers, found.users, strict=True)
+    for cover, mapped, share, *accuracies in rows:
+        sizes = [mapped, share.value * total, *(end * total for end in share.interval)]
+        shown = [f"{size / scale.size:,.{scale.digits}f}" for size in sizes]
+        cells = [DASH if each is None else _estimated(each) for each in accuracies]
+        table.add_row(_text(cover.name), shown[0], f"{shown[1]} ({shown[2]}-{shown[3]})", *cells)
+    overall = Text.assemble("Overall accuracy ", (f"{_estimated(found.overall)} %", "bold"))
+    return [Text("The whole map, in brackets intervals of 95 %", "bold"), overall, table]
+
+
+def _estimated(each: Estimate) -> str:
+    low, high = (f"{100 * end:.0f}" for end in each.interval)
+    return f"{100 * each.value:.0f} ({low}-{high})"
 
 
 def _per_class(accuracy: Accuracy) -> list[RenderableType]:

@@ -23,7 +23,7 @@ from m3amba_geo.geo.access import reach
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from m3amba_geo.assess.accuracy import Evaluation
+    from m3amba_geo.assess.evaluation import Evaluation
 
 EXAMPLES = """
     Labels that training never saw:
@@ -31,6 +31,9 @@ EXAMPLES = """
 
     The labels of a training with --test-share: pixels that trained the model are left out:
       m3amba-geo evaluate map.tif --labels roi.shp --report accuracy.json --html accuracy.html
+
+    Points drawn at random over the map: accuracy and areas with intervals:
+      m3amba-geo evaluate map.tif --labels sample.gpkg --field class --probability-sample
 
     A map that lost its sidecar:
       m3amba-geo evaluate map.tif --labels roi.shp --model model.m3amba
@@ -66,6 +69,13 @@ EXAMPLES = """
     key="evaluate.overwrite",
     is_flag=True,
     help="Replace reports that exist.",
+)
+@setting(
+    "--probability-sample",
+    key="evaluate.probability_sample",
+    is_flag=True,
+    help="The labels are points drawn at random, from all of MAP or from each of its classes: "
+    "estimate accuracy and areas of the whole map.",
 )
 @setting(
     "--allow-train-overlap",

@@ -101,6 +101,40 @@ def ground_size(grid: GeoBox) -> tuple[float, float] | None:
     return float(sides[0]), float(sides[1])
 
 
+def ground_areas(grid: GeoBox, rows: NDArray[np.int64], column: int) -> NDArray[np.float64] | None:
+    """Returns areas (n,) of a column's pixels on the ellipsoid, in square metres.
+
+    By their corners in Lambert's equal-area projection about the middle one.
+
+    Args:
+        grid: Where they lie.
+        rows: Their rows (n,).
+        column: Their column.
+
+    Returns:
+        None where nothing tells; 0 for a pixel that lies beside the earth.
+    """
+    down, right = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    x, y = grid.pix2wld(
+        np.broadcast_to(column + right, (rows.size, 4)).astype(np.float64), rows[:, None] + down
+    )
+    degrees = CRS.from_epsg(4326)
+    try:
+        x, y = way(crs_of(grid), degrees).transform(x, y)
+    except CRSMissingError:
+        return None
+    there = (np.isfinite(x) & np.isfinite(y)).all(axis=1)
+    areas = np.zeros(rows.size)
+    if not there.any():
+        return areas
+    x, y = x[there], y[there]
+    n = len(x) // 2
+    equal = CRS.from_dict({"proj": "laea", "lat_0": y[n, 0], "lon_0": x[n, 0], "datum": "WGS84"})
+    x, y = way(degrees, equal).transform(x, y)
+    areas[there] = np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(axis=1)) / 2
+    return areas
+
+
 def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:
     """Bounds of the grid in another CRS, with a margin; None where they can't be told.
 

@@ -19,10 +19,14 @@ from m3amba_geo.geo.burn import patches
 from m3amba_geo.geo.drawn import pixels_of_vector, values_of_vector
 from m3amba_geo.geo.label_raster import pixels_of_raster, values_of_raster
 from m3amba_geo.geo.legend import (
+    GREY,
+    MAX_CODE,
     LabelValue,
+    LandCover,
     Legend,
     as_code,
     make_legend,
+    match,
     read_legend_csv,
 )
 from m3amba_geo.geo.marks import Positions, Value, spread
@@ -110,6 +114,28 @@ def read_codes(config: LabelConfig) -> Legend:
             "that holds codes.",
         )
     return make_legend(coded)
+
+
+def with_others(legend: Legend, config: LabelConfig) -> Legend:
+    """Adds the classes of a vector file that a legend lacks, so that its labels keep them.
+
+    Their codes are the highest that are free.
+
+    Raises:
+        M3ambaError: As `read_legend`.
+    """
+    layer = open_layer(config.path, config.layer)
+    values = [] if layer is None else values_of_vector(layer, config)
+    names = {value.original: value.name for value in values if value.name}
+    codes = match(legend, [value.original for value in values], names)
+    taken = {entry.code for entry in legend}
+    free = (code for code in range(MAX_CODE, 0, -1) if code not in taken)
+    others = [
+        LandCover(next(free), value.name or value.original, value.color or GREY, value.original)
+        for value, code in zip(values, codes, strict=True)
+        if not code
+    ]
+    return (*legend, *reversed(others))
 
 
 def read_labels(

@@ -15,6 +15,7 @@ from m3amba_geo.events import Listener, Warned
 from m3amba_geo.geo.colors import fill_in, parse_color
 
 MAX_CODE = 65535
+GREY = "#808080"  # of classes that nobody gave a colour, and that are shown beside others
 
 
 @dataclass(frozen=True)

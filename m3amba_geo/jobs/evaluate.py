@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rasterio import Env
 
 from m3amba_geo import __version__
-from m3amba_geo.assess.accuracy import Evaluation, assess
+from m3amba_geo.assess.accuracy import assess
+from m3amba_geo.assess.evaluation import Evaluation
 from m3amba_geo.assess.picture import lattice, map_picture
 from m3amba_geo.assess.report import to_html, to_json
 from m3amba_geo.config import EvaluateConfig
@@ -20,11 +21,12 @@ from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
 from m3amba_geo.files import check_apart, check_output, write_text
 from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
 from m3amba_geo.geo.codes import CodeRaster, open_codes
-from m3amba_geo.geo.labels import Labels, read_labels
-from m3amba_geo.geo.legend import MAX_CODE, LandCover, Legend
+from m3amba_geo.geo.labels import Labels, read_labels, with_others
+from m3amba_geo.geo.legend import GREY, MAX_CODE, LandCover, Legend
 from m3amba_geo.geo.marks import Positions, inside
 from m3amba_geo.geo.raster import Mask, same_place
 from m3amba_geo.jobs.origin import classes_of, origin_of
+from m3amba_geo.jobs.sampled import areas_of, check_sample, with_estimates
 from m3amba_geo.jobs.sidecar import Sidecar, sidecar_path
 
 _CACHE = 64 * 2**20  # bytes that GDAL may keep: every tile is read once
@@ -56,13 +58,19 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         origin = origin_of(map_path, config)
         marks = _marks(map_path, origin)
         check_apart(outputs, [*raster.files, *filter(None, [marks])])
-        legend = classes_of(raster, origin, config)
-        labels = read_labels(config.labels, raster.grid, legend, emit, grouped=False)
-        survey = _survey(raster, labels.pixels)
+        legend, sampled = classes_of(raster, origin, config), config.probability_sample
+        known = with_others(legend, config.labels) if sampled else legend
+        labels = read_labels(config.labels, raster.grid, known, emit, grouped=False)
+        if sampled:
+            check_sample(labels)
+            legend = tuple(c for c in known if c in legend or c.code in labels.codes)
+        survey = _survey(raster, labels.pixels, measured=sampled)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
         parts = {} if marks is None else _parts(marks, labels, emit)
     areas = _areas(origin, config)
     evaluation = _evaluate(labels, survey.mapped, parts, legend, areas, origin)
+    if sampled:
+        evaluation = with_estimates(evaluation, survey.areas, labels.grid)
     evaluation = _described(evaluation, map_path, config, origin)
     accuracy = evaluation.accuracy
     for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
@@ -80,16 +88,18 @@ class _Survey:
         codes: Those that occur, ascending, without 0.
         mapped: Codes of the labelled pixels (N,), 0 where the map has none.
         picture: Codes of the pixels that `picture.thin` takes, `(h, w)`.
+        areas: Of all codes (65536,), see `sampled.areas_of`; zeros where they are not wanted.
     """
 
     codes: NDArray[np.int64]
     mapped: NDArray[np.uint16]
     picture: NDArray[np.uint16]
+    areas: NDArray[np.float64]
 
 
-def _survey(raster: CodeRaster, pixels: Positions) -> _Survey:
+def _survey(raster: CodeRaster, pixels: Positions, *, measured: bool = False) -> _Survey:
     """Reads a map once, a block at a time."""
-    occurs = np.zeros(MAX_CODE + 1, np.bool_)
+    occurs, areas = np.zeros(MAX_CODE + 1, np.bool_), np.zeros(MAX_CODE + 1)
     mapped = np.zeros(pixels.size, np.uint16)
     rows, columns = (
         np.arange(side)[part]
@@ -99,6 +109,8 @@ def _survey(raster: CodeRaster, pixels: Positions) -> _Survey:
     for top, left, height, width in raster.blocks():
         codes = _codes(raster, top, left, height, width)
         occurs[codes] = True
+        if measured:
+            areas += areas_of(codes, raster.grid, top, left)
         here, down, right = inside(raster.shape, pixels, top, left, height, width)
         mapped[here] = codes[down, right]
         y, x = (
@@ -106,7 +118,7 @@ def _survey(raster: CodeRaster, pixels: Positions) -> _Survey:
             for line, start, size in ((rows, top, height), (columns, left, width))
         )
         picture[y, x] = codes[np.ix_(rows[y] - top, columns[x] - left)]
-    return _Survey(np.flatnonzero(occurs[1:]) + 1, mapped, picture)
+    return _Survey(np.flatnonzero(occurs[1:]) + 1, mapped, picture, areas)
 
 
 def _codes(raster: CodeRaster, top: int, left: int, height: int, width: int) -> NDArray[np.uint16]:
@@ -137,7 +149,7 @@ def _with_codes_of_map(legend: Legend, codes: NDArray[np.int64], names: dict[int
     """Adds classes that only the map has, as a map of unknown origin may."""
     known = {entry.code for entry in legend}
     extra = tuple(
-        LandCover(code, names.get(code, str(code)), "#808080", str(code))
+        LandCover(code, names.get(code, str(code)), GREY, str(code))
         for code in codes.tolist()
         if code not in known
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from qgis.core import (
     QgsProcessing,
     QgsProcessingOutputNumber,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
@@ -17,7 +18,9 @@ from .base import BackendAlgorithm
 from .labels import label_arguments, label_problem
 from .layers import raster_path, raster_problem
 
-OPTIONS = ("ALL_TOUCHED", "MODEL", "ALLOW_TRAIN_OVERLAP", "ALLOW_NETWORK")
+OPTIONS = (
+    "ALL_TOUCHED", "PROBABILITY_SAMPLE", "MODEL", "ALLOW_TRAIN_OVERLAP", "ALLOW_NETWORK",
+)  # fmt: skip
 
 
 class Evaluate(BackendAlgorithm):
@@ -67,6 +70,16 @@ class Evaluate(BackendAlgorithm):
             "ALL_TOUCHED",
             tr("Label all touched pixels"),
             tr("Label every pixel that a polygon touches, not only those whose centre is inside."),
+        )
+        self.add(
+            QgsProcessingParameterBoolean(
+                "PROBABILITY_SAMPLE", tr("Labels are a random sample of the map"), False
+            ),
+            tr(
+                "The labelled places are points that were drawn at random, from all of the map or "
+                "from each of its classes, and nobody chose where they lie: accuracy and areas of "
+                "the whole map are estimated, with intervals of 95 %."
+            ),
         )
         self.add(
             QgsProcessingParameterFile("MODEL", tr("Model"), extension="m3amba", optional=True),

@@ -295,6 +295,11 @@
     </message>
     <message>
       <location filename="../algorithms/evaluate.py" />
+      <source>The labelled places are points that were drawn at random, from all of the map or from each of its classes, and nobody chose where they lie: accuracy and areas of the whole map are estimated, with intervals of 95 %.</source>
+      <translation>Les lieux étiquetés sont des points tirés au hasard, sur toute la carte ou dans chacune de ses classes, sans que personne n'ait choisi leur place : l'exactitude et les surfaces de la carte entière sont estimées, avec des intervalles à 95 %.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/evaluate.py" />
       <source>The model that made the map, where its sidecar is lost.</source>
       <translation>Le modèle qui a fait la carte, si son fichier annexe est perdu.</translation>
     </message>
@@ -327,6 +332,11 @@
       <location filename="../algorithms/evaluate.py" />
       <source>Class field</source>
       <translation>Champ de classe</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/evaluate.py" />
+      <source>Labels are a random sample of the map</source>
+      <translation>Les étiquettes sont un échantillon aléatoire de la carte</translation>
     </message>
     <message>
       <location filename="../algorithms/evaluate.py" />

@@ -3,7 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from m3amba_geo.assess.accuracy import Accuracy, Evaluation
+from m3amba_geo.assess.accuracy import Accuracy
+from m3amba_geo.assess.evaluation import Evaluation
 from m3amba_geo.geo.legend import LandCover, Legend
 
 COLORS = ("#2a6f97", "#2d6a4f", "#e9c46a", "#9d4e4e")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from m3amba_geo.assess.accuracy import Accuracy, Evaluation
+from m3amba_geo.assess.accuracy import Accuracy
+from m3amba_geo.assess.estimates import estimate
+from m3amba_geo.assess.evaluation import Evaluation
 from m3amba_geo.assess.picture import map_picture
 from m3amba_geo.assess.report import to_html, to_json, to_table
 from m3amba_geo.geo.legend import LandCover
@@ -90,6 +92,41 @@ def test_subsets_of_modalities_are_told_everywhere(evaluation, accuracy):
     assert "Made from vnir, swir" in page.text
     assert f"Made from {HOSTILE}" in page.text
     assert "script" not in page.tags
+
+
+def test_what_a_sample_says_of_the_whole_map_is_told_everywhere(evaluation, accuracy):
+    assert to_json(evaluation)["estimates"] is None
+    assert "whole map, estimated" not in to_html(evaluation)
+    found = estimate(accuracy, np.array([5e8, 3e8, 2e8]), "m2")
+    evaluation = replace(evaluation, estimates=found)
+    told = json.loads(json.dumps(to_json(evaluation)["estimates"], allow_nan=False))
+    overall = 0.5 * 21 / 33 + 0.3 * 31 / 39 + 0.2 * 22 / 23
+    assert told["overall_accuracy"]["value"] == pytest.approx(overall)
+    water = 0.5 * 21 / 33 + 0.3 * 6 / 39
+    assert told["area"][0]["value"] == pytest.approx(water * 1e9)
+    assert told["area"][0]["low"] < told["area"][0]["value"] < told["area"][0]["high"]
+    text = printed(evaluation)
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(rf"Overall accuracy {100 * overall:.0f} \(\d\d-\d\d\) %", text)
+    assert re.search(rf"water\s+50,000\s+{water * 1e5:,.0f} \(\d\d,\d{{3}}-\d\d,\d{{3}}\)", text)
+    page = Page(to_html(evaluation)).text
+    assert f"{100 * overall:.1f}" in page
+    assert "holds if the labels were drawn" in page
+
+
+def test_areas_are_shown_in_units_that_suit_them(accuracy):
+    scales = [estimate(accuracy, np.full(3, size), "m2").scale for size in (1e5, 1e9, 1e12)]
+    assert [(scale.unit, scale.digits) for scale in scales] == [("ha", 1), ("ha", 0), ("km²", 0)]
+    assert estimate(accuracy, np.ones(3), "pixels").scale.unit == "pixels"
+
+
+def test_a_class_that_a_sample_lacks_is_a_dash(legend):
+    matrix = np.array([[9, 0, 0], [1, 9, 0], [0, 0, 0]])
+    found = estimate(Accuracy(legend, matrix), np.array([5.0, 5.0, 0.0]), "pixels")
+    evaluation = Evaluation(Accuracy(legend, matrix), 19, estimates=found)
+    assert re.search(r"urban\s+0\s+0 \(0-\d\)\s+–\s+–", printed(evaluation))  # noqa: RUF001
+    assert to_json(evaluation)["estimates"]["producers_accuracy"][2] is None
+    assert "urban" in Page(to_html(evaluation)).text
 
 
 def test_table_shows_undefined_as_a_dash(legend):

@@ -6,12 +6,13 @@ import pytest
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Geod, Transformer
 from shapely.geometry import MultiPoint, MultiPolygon, Point, box
 
 from m3amba_geo.config import LabelConfig
 from m3amba_geo.events import ignore
 from m3amba_geo.geo.area import TrainingArea, reached
-from m3amba_geo.geo.footprint import covered, crs_of, ground_size, meet, reproject
+from m3amba_geo.geo.footprint import covered, crs_of, ground_areas, ground_size, meet, reproject
 from m3amba_geo.geo.labels import read_labels, read_legend
 from m3amba_geo.geo.raster import same_place
 from m3amba_geo.geo.runs import Runs
@@ -163,3 +164,24 @@ def test_the_size_of_a_pixel_on_the_ground():
         (74.6, 111.2), rel=0.003
     )
     assert ground_size(GeoBox((5, 5), Affine.identity(), None)) is None
+
+
+def test_the_areas_of_pixels_on_the_ellipsoid():
+    degrees = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    rows = np.arange(180)
+    whole = 360 * ground_areas(degrees, rows, 7).sum()
+    assert whole == pytest.approx(510_065_621_724_089, rel=1e-4)  # of WGS84, m²
+    assert ground_areas(UTM_60, rows[:3], 0) == pytest.approx(9e6, rel=0.005)
+    mercator = grid_of("EPSG:3857", 1e6, 6e6, 1.1e6, 6.1e6)
+    x, y = mercator.pix2wld(np.array([3, 4, 4, 3]), np.array([0, 0, 1, 1]))
+    longitudes, latitudes = Transformer.from_crs(3857, 4326, always_xy=True).transform(x, y)
+    true, _ = Geod(ellps="WGS84").polygon_area_perimeter(longitudes, latitudes)
+    assert ground_areas(mercator, rows[:1], 3) == pytest.approx(abs(true), rel=1e-5)
+    assert ground_areas(GeoBox((5, 5), Affine.identity(), None), rows[:2], 0) is None
+
+
+def test_pixels_beside_the_earth_have_no_area():
+    areas = ground_areas(DISK, np.arange(100), 50)
+    assert areas[0] == 0
+    assert areas[50] == pytest.approx(111_400**2, rel=0.02)
+    assert ground_areas(DISK, np.arange(3), 0).tolist() == [0, 0, 0]

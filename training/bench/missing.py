@@ -17,7 +17,7 @@ import click
 import numpy as np
 import rasterio
 
-from m3amba_geo.assess.accuracy import Evaluation
+from m3amba_geo.assess.evaluation import Evaluation
 from m3amba_geo.bundle import read_manifest
 from m3amba_geo.config import ClassifyConfig, EvaluateConfig, ModalityConfig, SceneConfig
 from m3amba_geo.events import ignore
