@@ -9,13 +9,14 @@ from .algorithms.classify import Classify
 from .algorithms.doctor import Doctor
 from .algorithms.evaluate import Evaluate
 from .algorithms.info import Info
+from .algorithms.sample import Sample
 from .algorithms.setup import SetUp
 from .algorithms.train import Train
 from .translate import tr
 from .version import plugin_version
 
 ICON = str(Path(__file__).with_name("icon.svg"))
-ALGORITHMS = (Train, Classify, Evaluate, Info, SetUp, Doctor)
+ALGORITHMS = (Train, Classify, Sample, Evaluate, Info, SetUp, Doctor)
 
 
 class M3ambaProvider(QgsProcessingProvider):
@@ -53,3 +54,7 @@ class M3ambaProvider(QgsProcessingProvider):
     def supportedOutputRasterLayerExtensions(self):
         """Returns the only format that the backend writes."""
         return ["tif"]
+
+    def supportedOutputVectorLayerExtensions(self):
+        """Returns the only format that the backend writes."""
+        return ["gpkg"]

@@ -70,7 +70,8 @@ def _subsets(evaluation: Evaluation) -> list[RenderableType]:
 def _whole_map(found: Estimates) -> list[RenderableType]:
     scale, total = found.scale, found.total
     table = _table("class")
-    table.columns[0].max_width, table.columns[0].overflow = 16, "fold"
+    table.padding = (0, 1, 0, 0)
+    table.columns[0].max_width, table.columns[0].overflow = 20, "fold"
     for name in (f"mapped, {scale.unit}", f"estimated, {scale.unit}", "producer's", "user's"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = zip(found.legend, found.mapped, found.shares, found.producers, found.users, strict=True)

@@ -12,7 +12,7 @@ from m3amba_geo import __version__
 from m3amba_geo.cli.run import Session
 
 COMMANDS = (
-    "demo", "info", "train", "classify", "mosaic", "evaluate", "doctor", "import",
+    "demo", "info", "train", "classify", "mosaic", "sample", "evaluate", "doctor", "import",
     "convert-published",
 )  # fmt: skip
 

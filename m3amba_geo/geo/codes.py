@@ -13,7 +13,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from m3amba_geo.errors import CRSMissingError, RasterUnreadableError
+from m3amba_geo.errors import ClassMismatchError, CRSMissingError, RasterUnreadableError
+from m3amba_geo.geo.legend import MAX_CODE
 from m3amba_geo.geo.raster import (
     DAMAGE,
     Mask,
@@ -93,6 +94,30 @@ class CodeRaster:
         if self._zero_is_none:
             valid &= values != 0
         return values, valid
+
+    def read_classes(self, top: int, left: int, height: int, width: int) -> NDArray[np.uint16]:
+        """Returns the codes of a window of a map; 0 where it has none.
+
+        Raises:
+            ClassMismatchError: It holds values that are no codes of classes.
+            RasterUnreadableError: It can't be read there, or holds fractions.
+        """
+        values, valid = self.read(top, left, height, width)
+        if (valid & (values == 0)).any():  # where 0 is nodata, or none is declared, it is not valid
+            raise ClassMismatchError(
+                f"{self.path} holds 0 and declares another value as nodata; class codes lie in "
+                f"1..{MAX_CODE}.",
+                "If 0 stands for no class, declare it: gdal_edit.py -a_nodata 0 FILE. If it is a "
+                "class, give it another code.",
+            )
+        codes = np.where(valid, values, 0)
+        if codes.min() < 0 or codes.max() > MAX_CODE:
+            raise ClassMismatchError(
+                f"{self.path} holds values from {codes.min()} to {codes.max()}; class codes lie in "
+                f"1..{MAX_CODE}.",
+                "Give a map of class codes; declare the value of pixels without a class as nodata.",
+            )
+        return codes.astype(np.uint16)
 
     def _read(self, window: Window) -> tuple[NDArray[Any], Mask]:
         if self._warped is not None:

@@ -16,7 +16,7 @@ from m3amba_geo.assess.evaluation import Evaluation
 from m3amba_geo.assess.picture import lattice, map_picture
 from m3amba_geo.assess.report import to_html, to_json
 from m3amba_geo.config import EvaluateConfig
-from m3amba_geo.errors import ClassMismatchError, NoLabelsError, TrainOverlapError
+from m3amba_geo.errors import NoLabelsError, TrainOverlapError
 from m3amba_geo.events import Artifact, Listener, Metric, Started, Warned
 from m3amba_geo.files import check_apart, check_output, write_text
 from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
@@ -107,7 +107,7 @@ def _survey(raster: CodeRaster, pixels: Positions, *, measured: bool = False) ->
     )
     picture = np.zeros((rows.size, columns.size), np.uint16)
     for top, left, height, width in raster.blocks():
-        codes = _codes(raster, top, left, height, width)
+        codes = raster.read_classes(top, left, height, width)
         occurs[codes] = True
         if measured:
             areas += areas_of(codes, raster.grid, top, left)
@@ -119,30 +119,6 @@ def _survey(raster: CodeRaster, pixels: Positions, *, measured: bool = False) ->
         )
         picture[y, x] = codes[np.ix_(rows[y] - top, columns[x] - left)]
     return _Survey(np.flatnonzero(occurs[1:]) + 1, mapped, picture, areas)
-
-
-def _codes(raster: CodeRaster, top: int, left: int, height: int, width: int) -> NDArray[np.uint16]:
-    """Returns the codes of a window of a map; 0 where it has none.
-
-    Raises:
-        ClassMismatchError: It holds values that are no codes of classes.
-    """
-    values, valid = raster.read(top, left, height, width)
-    if (valid & (values == 0)).any():  # where 0 is nodata, or none is declared, it is not valid
-        raise ClassMismatchError(
-            f"{raster.path} holds 0 and declares another value as nodata; class codes lie in "
-            f"1..{MAX_CODE}.",
-            "If 0 stands for no class, declare it: gdal_edit.py -a_nodata 0 FILE. If it is a "
-            "class, give it another code.",
-        )
-    codes = np.where(valid, values, 0)
-    if codes.min() < 0 or codes.max() > MAX_CODE:
-        raise ClassMismatchError(
-            f"{raster.path} holds values from {codes.min()} to {codes.max()}; class codes lie in "
-            f"1..{MAX_CODE}.",
-            "Give a map of class codes; declare the value of pixels without a class as nodata.",
-        )
-    return codes.astype(np.uint16)
 
 
 def _with_codes_of_map(legend: Legend, codes: NDArray[np.int64], names: dict[int, str]) -> Legend:

@@ -53,18 +53,23 @@ def classes_of(raster: CodeRaster, origin: Sidecar | None, config: EvaluateConfi
     Raises:
         ClassMismatchError: Nothing tells which code a class has, or two tell different things.
     """
-    if origin is not None:
-        legend: Legend = origin.legend
-    elif raster.names and config.labels.legend is None:
-        legend = make_legend(
-            LabelValue(str(code), name, raster.colors.get(code, ""))
-            for code, name in raster.names.items()
-            if as_code(str(code))
-        )
-    else:
+    if origin is None and (config.labels.legend is not None or not raster.names):
         legend = read_codes(config.labels)
+    else:
+        legend = own_classes(raster, origin)
     _compare_names(raster, legend)
     return legend
+
+
+def own_classes(raster: CodeRaster, origin: Sidecar | None) -> Legend:
+    """Returns the classes that a map itself tells of: those of its model, or of its own names."""
+    if origin is not None:
+        return origin.legend
+    return make_legend(
+        LabelValue(str(code), name, raster.colors.get(code, ""))
+        for code, name in raster.names.items()
+        if as_code(str(code))
+    )
 
 
 def _compare_names(raster: CodeRaster, legend: Legend) -> None:

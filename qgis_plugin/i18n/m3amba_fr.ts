@@ -514,6 +514,71 @@
       <translation>{} a {} bandes ; le modèle a été entraîné avec {} pour {}.</translation>
     </message>
     <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Draw a sample of a map</source>
+      <translation>Tirer un échantillon d'une carte</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Draws points at random from each class of a land-cover map. Say what is there in their field “class”, which offers the classes in a list; then “Assess a map” tells the accuracy of the whole map and the true area of each class.</source>
+      <translation>Tire au hasard des points de chaque classe d'une carte d'occupation du sol. Indiquez ce qui s'y trouve dans leur champ « class », qui propose les classes dans une liste ; « Évaluer une carte » donne ensuite l'exactitude de la carte entière et la surface réelle de chaque classe.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>random,stratified,sampling,points,accuracy,area estimation,validation,land cover</source>
+      <translation>aléatoire,stratifié,échantillonnage,points,exactitude,estimation de surface,validation,occupation du sol</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>A map made by “Classify with M3amba”; where its sidecar lies beside it, no point falls on pixels that trained the model.</source>
+      <translation>Une carte faite par « Classer avec M3amba » ; si son fichier annexe se trouve à côté, aucun point ne tombe sur des pixels qui ont entraîné le modèle.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>A GeoPackage. Its points do not say what the map shows, lest it be believed.</source>
+      <translation>Un GeoPackage. Ses points ne disent pas ce que montre la carte, pour que nul ne s'y fie.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Points</source>
+      <translation>Points</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>How many, more or less, shared out by the area of the classes.</source>
+      <translation>Combien, à peu près, répartis selon la surface des classes.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Least points a class</source>
+      <translation>Points par classe au minimum</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Rare classes get so many, where they have so many pixels.</source>
+      <translation>Les classes rares en reçoivent autant, si elles ont autant de pixels.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Seed</source>
+      <translation>Graine</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Of the draw: the same seed, the same points.</source>
+      <translation>Du tirage : la même graine, les mêmes points.</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>Sample</source>
+      <translation>Échantillon</translation>
+    </message>
+    <message>
+      <location filename="../algorithms/sample.py" />
+      <source>{} is no name of a GeoPackage: let it end in .gpkg.</source>
+      <translation>{} n'est pas un nom de GeoPackage : il doit se terminer par .gpkg.</translation>
+    </message>
+    <message>
       <location filename="../algorithms/setup.py" />
       <source>Set up M3amba</source>
       <translation>Installer M3amba</translation>
@@ -687,11 +752,6 @@
       <location filename="../algorithms/train.py" />
       <source>In pixels, a multiple of 4; 32 if left out.</source>
       <translation>En pixels, un multiple de 4 ; 32 si vide.</translation>
-    </message>
-    <message>
-      <location filename="../algorithms/train.py" />
-      <source>Seed</source>
-      <translation>Graine</translation>
     </message>
     <message>
       <location filename="../algorithms/train.py" />

@@ -99,7 +99,7 @@ def test_all_is_explained(processing):
     provider = QgsApplication.processingRegistry().providerById("m3amba")
     assert provider.name() == "M3amba"
     assert sorted(a.name() for a in provider.algorithms()) == [
-        "classify", "doctor", "evaluate", "info", "setup", "train",
+        "classify", "doctor", "evaluate", "info", "sample", "setup", "train",
     ]  # fmt: skip
     icons = set()
     for algorithm in provider.algorithms():
@@ -111,7 +111,7 @@ def test_all_is_explained(processing):
         for parameter in algorithm.parameterDefinitions():
             assert parameter.help()
             assert parameter.help() in algorithm.shortHelpString()
-    assert len(icons) == 6
+    assert len(icons) == 7
 
 
 def test_what_few_need_is_folded_away(processing):
@@ -167,13 +167,14 @@ def test_a_report_that_can_not_be_written_is_a_failure(run, training, tmp_path):
     assert "No such file" in run("train", {**training, "REPORT": str(report)}).failure
 
 
-@pytest.mark.parametrize("name", ["train", "classify", "evaluate", "info"])
+@pytest.mark.parametrize("name", ["train", "classify", "evaluate", "info", "sample"])
 def test_the_network_is_off_unless_asked_for(run, training, mapping, scene, name):
     parameters = {
         "train": training,
         "classify": mapping,
         "evaluate": {"MAP": str(scene.height), "LABELS": str(scene.labels)},
         "info": {"RASTERS": [str(scene.height)]},
+        "sample": {"MAP": str(scene.height), "SAMPLE": "TEMPORARY_OUTPUT"},
     }[name]
     assert "--allow-network" not in run(name, parameters).arguments()
     assert "--allow-network" in run(name, {**parameters, "ALLOW_NETWORK": True}).arguments()
@@ -420,6 +421,25 @@ def test_assessing_is_handed_over(run, scene, tmp_path):
     assert told.results == {
         "HTML": page, "REPORT": figures, "OVERALL_ACCURACY": 0.5, "KAPPA": 0.25,
     }  # fmt: skip
+
+
+def test_a_probability_sample_is_handed_over(run, scene):
+    parameters = {"MAP": str(scene.height), "LABELS": str(scene.labels)}
+    assert "--probability-sample" not in run("evaluate", parameters).arguments()
+    told = run("evaluate", {**parameters, "PROBABILITY_SAMPLE": True})
+    assert "--probability-sample" in told.arguments()
+
+
+def test_drawing_a_sample_is_handed_over(run, scene, tmp_path):
+    out = str(tmp_path / "sample.gpkg")
+    told = run("sample", {"MAP": str(scene.height), "POINTS": 300, "SAMPLE": out})
+    assert told.arguments() == [
+        "sample", str(scene.height), "--points", "300", "--least", "50", "--seed", "0",
+        "--out", out, "--overwrite",
+    ]  # fmt: skip
+    assert told.results == {"SAMPLE": out}
+    told = run("sample", {"MAP": str(scene.height), "SAMPLE": str(tmp_path / "sample.shp")})
+    assert "let it end in .gpkg" in told.failure
 
 
 def test_inspecting_tells_a_line_for_each_finding(run, scene, tmp_path):

@@ -101,7 +101,8 @@ def test_the_zip_holds_one_folder_and_no_more_than_it_needs(packed):
 def test_list_shows_the_algorithms(qgis_process):
     listed = json.loads(qgis_process("list").stdout)["providers"]["m3amba"]
     assert sorted(listed["algorithms"]) == [
-        f"m3amba:{name}" for name in ("classify", "doctor", "evaluate", "info", "setup", "train")
+        f"m3amba:{name}"
+        for name in ("classify", "doctor", "evaluate", "info", "sample", "setup", "train")
     ]
 
 

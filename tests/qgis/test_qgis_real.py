@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import os
 import signal
 import sys
@@ -319,6 +320,41 @@ def test_assessing_and_inspecting(processing, trained, scene, tmp_path):
     assert "model.m3amba" in told
     assert "EPSG:32633, 48 x 40 pixels of 10 x 10" in told
     assert "water" in told
+
+
+def test_a_sample_is_labelled_from_a_list_and_tells_of_the_whole_map(
+    processing, trained, scene, tmp_path
+):
+    rasters, out = [str(scene.optical), str(scene.height)], str(tmp_path / "map.tif")
+    processing.run("m3amba:classify", {"MODEL": str(trained), "RASTERS": rasters, "MAP": out})
+    drawn = processing.run(
+        "m3amba:sample", {"MAP": out, "POINTS": 60, "LEAST": 20, "SAMPLE": "TEMPORARY_OUTPUT"}
+    )["SAMPLE"]
+    layer = QgsVectorLayer(drawn, "sample", "ogr")
+    field = layer.fields().indexOf("class")
+    widget = layer.editorWidgetSetup(field)
+    assert widget.type() == "ValueMap"
+    answers = {key for entry in widget.config()["map"] for key in entry}
+    assert answers == {"forest", "water"}
+    map_layer = QgsRasterLayer(out, "map")
+    layer.startEditing()
+    for feature in layer.getFeatures():  # the map is taken at its word
+        code, there = map_layer.dataProvider().sample(feature.geometry().asPoint(), 1)
+        assert there
+        layer.changeAttributeValue(feature.id(), field, {1: "forest", 2: "water"}[int(code)])
+    assert layer.commitChanges()
+    figures = tmp_path / "figures.json"
+    processing.run(
+        "m3amba:evaluate",
+        {
+            "MAP": out, "LABELS": layer, "FIELD": "class", "PROBABILITY_SAMPLE": True,
+            "REPORT": str(figures),
+        },
+    )  # fmt: skip
+    told = json.loads(figures.read_text(encoding="utf-8"))["estimates"]
+    assert told["overall_accuracy"]["value"] == 1
+    assert told["overall_accuracy"]["low"] < 1
+    assert told["unit"] == "m2"
 
 
 def test_nothing_of_the_backend_was_imported(processing, real_python):
