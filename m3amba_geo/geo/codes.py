@@ -220,5 +220,5 @@ def _category_names(file: Any) -> dict[int, str]:  # noqa: ANN401 - rasterio has
     for key, value in file.tags(1).items():
         prefix, _, code = key.rpartition("_")
         if prefix == "CLASS" and code.isdigit():
-            names[int(code)] = value
+            names[int(code)] = value.strip()
     return names

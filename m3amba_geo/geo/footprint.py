@@ -1,10 +1,12 @@
 """Where a grid lies, in its own coordinates and in those of labels, and whether the two meet."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from odc.geo.crs import CRS as GeoCRS
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
@@ -17,11 +19,17 @@ Bounds = tuple[float, float, float, float]
 _EDGE = 33  # points along each side of a grid that stand for its edge
 _MESH = 256  # and for its area
 _TURN = 360.0  # degrees
+_POLE = 90.0
+_NODES = 65  # rows and columns of a window whose pixels are measured, at most
 
 
 def crs_of(grid: GeoBox) -> CRS | None:
     """Returns the grid's CRS as pyproj's."""
-    return None if grid.crs is None else CRS.from_wkt(grid.crs.to_wkt())
+    return _pyproj(grid.crs)
+
+
+def _pyproj(crs: GeoCRS | None) -> CRS | None:
+    return None if crs is None else CRS.from_wkt(crs.to_wkt())
 
 
 def describe(crs: CRS | None, bounds: Bounds) -> str:
@@ -101,38 +109,55 @@ def ground_size(grid: GeoBox) -> tuple[float, float] | None:
     return float(sides[0]), float(sides[1])
 
 
-def ground_areas(grid: GeoBox, rows: NDArray[np.int64], column: int) -> NDArray[np.float64] | None:
-    """Returns areas (n,) of a column's pixels on the ellipsoid, in square metres.
+def ground_areas(
+    grid: GeoBox, top: int, left: int, height: int, width: int
+) -> NDArray[np.float64] | None:
+    """Returns the areas of a window's pixels on the ellipsoid, `(height, width)`, in square metres.
 
-    By their corners in Lambert's equal-area projection about the middle one.
-
-    Args:
-        grid: Where they lie.
-        rows: Their rows (n,).
-        column: Their column.
+    Those of some rows and columns are measured, as flat figures between their four corners; those
+    between follow in a straight line.
 
     Returns:
-        None where nothing tells; 0 for a pixel that lies beside the earth.
+        None where nothing tells; 0 for pixels that lie beside the earth.
     """
-    down, right = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    move = _to_degrees(grid.crs)
+    if move is None:
+        return None
+    rows, columns = (np.unique(np.linspace(0, n - 1, _NODES).round()) for n in (height, width))
+    right, down = np.meshgrid(left + columns, top + rows)
     x, y = grid.pix2wld(
-        np.broadcast_to(column + right, (rows.size, 4)).astype(np.float64), rows[:, None] + down
+        right[..., None] + np.array([0.0, 1, 1, 0]), down[..., None] + np.array([0.0, 0, 1, 1])
     )
-    degrees = CRS.from_epsg(4326)
+    longitude, latitude = move.transform(x, np.clip(y, -_POLE, _POLE) if in_degrees(grid) else y)
+    there = np.isfinite(longitude + latitude).all(axis=-1)
+    corners = _in_space(longitude[there], latitude[there])  # (n, 4, 3)
+    across = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+    areas = np.zeros(there.shape)
+    areas[there] = np.linalg.norm(across, axis=-1) / 2
+    return _between(rows, height).T @ areas @ _between(columns, width)
+
+
+@lru_cache(maxsize=8)
+def _to_degrees(crs: GeoCRS | None) -> Transformer | None:
+    """Returns what moves coordinates to longitudes and latitudes; None where there is no way."""
     try:
-        x, y = way(crs_of(grid), degrees).transform(x, y)
+        return way(_pyproj(crs), CRS.from_epsg(4326))
     except CRSMissingError:
         return None
-    there = (np.isfinite(x) & np.isfinite(y)).all(axis=1)
-    areas = np.zeros(rows.size)
-    if not there.any():
-        return areas
-    x, y = x[there], y[there]
-    n = len(x) // 2
-    equal = CRS.from_dict({"proj": "laea", "lat_0": y[n, 0], "lon_0": x[n, 0], "datum": "WGS84"})
-    x, y = way(degrees, equal).transform(x, y)
-    areas[there] = np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(axis=1)) / 2
-    return areas
+
+
+def _in_space(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns x, y and z (..., 3) of points of the WGS84 ellipsoid, in metres from its centre."""
+    wgs84, along, up = Geod(ellps="WGS84"), np.radians(longitude), np.radians(latitude)
+    normal = wgs84.a / np.sqrt(1 - wgs84.es * np.sin(up) ** 2)
+    flat = normal * np.cos(up)
+    z = normal * (1 - wgs84.es) * np.sin(up)
+    return np.stack([flat * np.cos(along), flat * np.sin(along), z], axis=-1)
+
+
+def _between(nodes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Returns the weights (k, count) of nodes (k,) for each of 0..count-1 between them."""
+    return np.stack([np.interp(np.arange(count), nodes, own) for own in np.eye(len(nodes))])
 
 
 def bounds_in(crs: CRS | None, grid: GeoBox) -> Bounds | None:

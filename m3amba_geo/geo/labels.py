@@ -4,7 +4,7 @@ Everything that is left out on the way (features outside, overlaps, unknown valu
 told to the listener; nothing is dropped in silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -116,10 +116,10 @@ def read_codes(config: LabelConfig) -> Legend:
     return make_legend(coded)
 
 
-def with_others(legend: Legend, config: LabelConfig) -> Legend:
+def with_others(legend: Legend, config: LabelConfig, taken: Iterable[int]) -> Legend:
     """Adds the classes of a vector file that a legend lacks, so that its labels keep them.
 
-    Their codes are the highest that are free.
+    Their codes are the highest that neither the legend has nor `taken`.
 
     Raises:
         M3ambaError: As `read_legend`.
@@ -128,14 +128,14 @@ def with_others(legend: Legend, config: LabelConfig) -> Legend:
     values = [] if layer is None else values_of_vector(layer, config)
     names = {value.original: value.name for value in values if value.name}
     codes = match(legend, [value.original for value in values], names)
-    taken = {entry.code for entry in legend}
-    free = (code for code in range(MAX_CODE, 0, -1) if code not in taken)
+    used = {entry.code for entry in legend} | set(taken)
+    free = (code for code in range(MAX_CODE, 0, -1) if code not in used)
     others = [
         LandCover(next(free), value.name or value.original, value.color or GREY, value.original)
         for value, code in zip(values, codes, strict=True)
         if not code
     ]
-    return (*legend, *reversed(others))
+    return (*legend, *others)
 
 
 def read_labels(

@@ -12,7 +12,7 @@ import numpy as np
 import pyogrio.raw
 import shapely
 from odc.geo.geobox import GeoBox
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from m3amba_geo.files import ScratchOf, library_error
 from m3amba_geo.geo.footprint import crs_of
@@ -41,6 +41,8 @@ def write_points(
     """
     rows, columns = np.divmod(pixels, grid.shape[1])
     x, y = grid.pix2wld(columns + 0.5, rows + 0.5)
+    if grid.crs is None and grid.affine.is_identity:
+        y = -y  # where QGIS shows a raster without a place, and `geo.drawn` looks for its labels
     crs = crs_of(grid)
     numbers = np.arange(1, len(pixels) + 1)
     try:
@@ -49,10 +51,10 @@ def write_points(
             pyogrio.raw.write(
                 scratch_of(path), shapely.to_wkb(shapely.points(x, y)),
                 [numbers, np.full(len(pixels), None, np.object_)], ["number", FIELD],
-                layer=path.stem, driver="GPKG", geometry_type="Point", VERSION="1.2",
+                layer="sample", driver="GPKG", geometry_type="Point", VERSION="1.2",
                 crs=None if crs is None else crs.to_wkt(),
             )  # fmt: skip
-    except DataSourceError as error:
+    except (DataSourceError, DataLayerError, FeatureError) as error:
         raise library_error(error, path) from error
     scratch_of(style_path(path)).write_text(_style(answers), encoding="utf-8")
 

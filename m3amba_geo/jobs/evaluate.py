@@ -26,7 +26,13 @@ from m3amba_geo.geo.legend import GREY, MAX_CODE, LandCover, Legend
 from m3amba_geo.geo.marks import Positions, inside
 from m3amba_geo.geo.raster import Mask, same_place
 from m3amba_geo.jobs.origin import classes_of, origin_of
-from m3amba_geo.jobs.sampled import areas_of, check_sample, with_estimates
+from m3amba_geo.jobs.sampled import (
+    Population,
+    check_sample,
+    classes_met,
+    noting,
+    with_estimates,
+)
 from m3amba_geo.jobs.sidecar import Sidecar, sidecar_path
 
 _CACHE = 64 * 2**20  # bytes that GDAL may keep: every tile is read once
@@ -58,19 +64,21 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         origin = origin_of(map_path, config)
         marks = _marks(map_path, origin)
         check_apart(outputs, [*raster.files, *filter(None, [marks])])
-        legend, sampled = classes_of(raster, origin, config), config.probability_sample
-        known = with_others(legend, config.labels) if sampled else legend
-        labels = read_labels(config.labels, raster.grid, known, emit, grouped=False)
+        legend, areas = classes_of(raster, origin, config), _areas(origin, config)
+        sampled, notes = config.probability_sample, list[str]()
+        known = with_others(legend, config.labels, raster.names) if sampled else legend
+        hear = noting(emit, notes) if sampled else emit
+        labels = read_labels(config.labels, raster.grid, known, hear, grouped=False)
         if sampled:
             check_sample(labels)
-            legend = tuple(c for c in known if c in legend or c.code in labels.codes)
-        survey = _survey(raster, labels.pixels, measured=sampled)
+            legend = classes_met(labels, legend, hear)
+        population = Population(raster.grid, areas) if sampled else None
+        survey = _survey(raster, labels.pixels, population)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
         parts = {} if marks is None else _parts(marks, labels, emit)
-    areas = _areas(origin, config)
     evaluation = _evaluate(labels, survey.mapped, parts, legend, areas, origin)
-    if sampled:
-        evaluation = with_estimates(evaluation, survey.areas, labels.grid)
+    if population is not None:
+        evaluation = with_estimates(evaluation, population, labels.grid, notes)
     evaluation = _described(evaluation, map_path, config, origin)
     accuracy = evaluation.accuracy
     for name, value in (("overall_accuracy", accuracy.overall), ("kappa", accuracy.kappa)):
@@ -88,18 +96,16 @@ class _Survey:
         codes: Those that occur, ascending, without 0.
         mapped: Codes of the labelled pixels (N,), 0 where the map has none.
         picture: Codes of the pixels that `picture.thin` takes, `(h, w)`.
-        areas: Of all codes (65536,), see `sampled.areas_of`; zeros where they are not wanted.
     """
 
     codes: NDArray[np.int64]
     mapped: NDArray[np.uint16]
     picture: NDArray[np.uint16]
-    areas: NDArray[np.float64]
 
 
-def _survey(raster: CodeRaster, pixels: Positions, *, measured: bool = False) -> _Survey:
-    """Reads a map once, a block at a time."""
-    occurs, areas = np.zeros(MAX_CODE + 1, np.bool_), np.zeros(MAX_CODE + 1)
+def _survey(raster: CodeRaster, pixels: Positions, population: Population | None = None) -> _Survey:
+    """Reads a map once, a block at a time; the population is counted on the way."""
+    occurs = np.zeros(MAX_CODE + 1, np.bool_)
     mapped = np.zeros(pixels.size, np.uint16)
     rows, columns = (
         np.arange(side)[part]
@@ -109,8 +115,8 @@ def _survey(raster: CodeRaster, pixels: Positions, *, measured: bool = False) ->
     for top, left, height, width in raster.blocks():
         codes = raster.read_classes(top, left, height, width)
         occurs[codes] = True
-        if measured:
-            areas += areas_of(codes, raster.grid, top, left)
+        if population is not None:
+            population.add(codes, top, left)
         here, down, right = inside(raster.shape, pixels, top, left, height, width)
         mapped[here] = codes[down, right]
         y, x = (
@@ -118,7 +124,7 @@ def _survey(raster: CodeRaster, pixels: Positions, *, measured: bool = False) ->
             for line, start, size in ((rows, top, height), (columns, left, width))
         )
         picture[y, x] = codes[np.ix_(rows[y] - top, columns[x] - left)]
-    return _Survey(np.flatnonzero(occurs[1:]) + 1, mapped, picture, areas)
+    return _Survey(np.flatnonzero(occurs[1:]) + 1, mapped, picture)
 
 
 def _with_codes_of_map(legend: Legend, codes: NDArray[np.int64], names: dict[int, str]) -> Legend:

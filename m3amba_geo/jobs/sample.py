@@ -6,7 +6,7 @@ and assessing accuracy of land change", Remote Sensing of Environment 148 (2014)
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,19 @@ from m3amba_geo import __version__
 from m3amba_geo.errors import AllNodataError, OutputBusyError, UsageError
 from m3amba_geo.events import Artifact, Listener, Note, Started
 from m3amba_geo.files import check_apart, check_output, drop_scratches, locked, together
-from m3amba_geo.geo.area import reached
+from m3amba_geo.geo.area import TrainingArea
 from m3amba_geo.geo.codes import CodeRaster, open_codes
-from m3amba_geo.geo.legend import MAX_CODE, Legend
+from m3amba_geo.geo.legend import MAX_CODE, Legend, match
 from m3amba_geo.geo.maps import style_path
 from m3amba_geo.geo.marks import Positions
 from m3amba_geo.geo.points import FIELD, write_points
 from m3amba_geo.jobs.origin import own_classes
 from m3amba_geo.jobs.results import Results
+from m3amba_geo.jobs.sampled import Population
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
+
+OTHER = "other"
+"""What people say of a place that is of none of the map's classes."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +75,29 @@ def run(
     """
     emit(Started("sample", __version__))
     outputs = [out, style_path(out)]
-    check_apart(outputs, [map_path, sidecar_path(map_path)])
+    check_apart(outputs, [map_path, sidecar_path(map_path), style_path(map_path)])
     _check_geopackage(out)
     for output in outputs:
         check_output(output, overwrite=overwrite)
-    rng = np.random.default_rng(seed)
     origin = read_sidecar(map_path)
     with open_codes(map_path) as raster:
         check_apart(outputs, raster.files)
-        counts = np.zeros(MAX_CODE + 1, np.int64)
-        for _, codes in _blocks(raster):
-            counts += np.bincount(codes, minlength=MAX_CODE + 1)
-        counts[0] = 0
-        if not counts.any():
-            raise AllNodataError(f"{map_path} has no class anywhere.", "Give a finished map.")
-        pixels, shown = _draw(raster, counts, allot(counts, points, least), rng)
+        population = _Drawn(raster, [] if origin is None else origin.training_areas())
+        counts = population.count()
+        wanted = allot(counts, points, least)
+        pixels = population.draw(counts, wanted, np.random.default_rng(seed))
         legend, grid = own_classes(raster, origin), raster.grid
-    seen = reached([] if origin is None else origin.training_areas(), grid, pixels)
-    if seen.any():
-        emit(Note(f"{seen.sum():,} points would lie on training pixels, and are left out."))
-    pixels, shown = pixels[~seen], shown[~seen]
+    names = {entry.code: entry.name for entry in legend}
+    unnamed = [str(code) for code in np.flatnonzero(counts).tolist() if code not in names]
     with locked(out), together() as scratch_of:
         drop_scratches(*outputs)
-        write_points(out, grid, rng.permutation(pixels), _answers(legend), scratch_of)
+        write_points(out, grid, pixels, [*_answers(legend), *unnamed, OTHER], scratch_of)
     emit(Artifact(str(out), "sample"))
     emit(Note(f"Fill in the field {FIELD!r}, then: evaluate --probability-sample."))
-    names = {entry.code: entry.name for entry in legend}
-    drawn = zip(*np.unique(shown, return_counts=True), strict=True)
-    return SampleResults(out, {names.get(int(c), str(c)): int(n) for c, n in drawn})
+    drawn = {
+        names.get(code, str(code)): int(wanted[code]) for code in np.flatnonzero(wanted).tolist()
+    }
+    return SampleResults(out, drawn)
 
 
 def _check_geopackage(out: Path) -> None:
@@ -110,7 +109,8 @@ def _check_geopackage(out: Path) -> None:
     """
     if out.suffix.lower() != ".gpkg":
         raise UsageError(f"{out} is no name of a GeoPackage.", "Let it end in .gpkg.")
-    if out.with_name(f"{out.name}-wal").exists():
+    real = out.resolve()
+    if real.with_name(f"{real.name}-wal").exists():
         raise OutputBusyError(
             f"{out} is open in another program.", "Close it there, or name another output."
         )
@@ -133,44 +133,63 @@ def allot(counts: NDArray[np.int64], points: int, least: int) -> NDArray[np.int6
     return given
 
 
-def _blocks(raster: CodeRaster) -> Iterator[tuple[Positions, NDArray[np.uint16]]]:
-    """Yields the mapped pixels of each block of a map, and their codes."""
-    width = raster.shape[1]
-    for top, left, height, wide in raster.blocks():
-        codes = raster.read_classes(top, left, height, wide)
-        rows, columns = np.nonzero(codes)
-        yield (rows + top) * width + columns + left, codes[rows, columns]
+class _Drawn:
+    """A map that is drawn from: its mapped pixels that trained no model."""
 
+    def __init__(self, raster: CodeRaster, training: Sequence[TrainingArea]) -> None:
+        self._raster = raster
+        self._population = Population(raster.grid, training)
 
-def _draw(
-    raster: CodeRaster,
-    counts: NDArray[np.int64],
-    wanted: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> tuple[Positions, NDArray[np.uint16]]:
-    """Returns pixels drawn from each class (N,), ascending, and their codes.
+    def _blocks(self) -> Iterator[tuple[Positions, NDArray[np.uint16]]]:
+        """Yields the pixels of each block, and their codes."""
+        width = self._raster.shape[1]
+        for top, left, *size in self._raster.blocks():
+            codes = self._raster.read_classes(top, left, *size)
+            codes = self._population.without_training(codes, top, left)
+            rows, columns = np.nonzero(codes)
+            yield (rows + top) * width + columns + left, codes[rows, columns]
 
-    Which ones is settled beforehand, by their number within their class as blocks are read.
-    """
-    chosen = {
-        code: np.sort(rng.choice(counts[code], wanted[code], replace=False, shuffle=False))
-        for code in np.flatnonzero(wanted).tolist()
-    }
-    before: Counter[int] = Counter()
-    found = []
-    for pixels, codes in _blocks(raster):
-        for code in np.unique(codes).tolist():
-            here = pixels[codes == code]
-            first, last = np.searchsorted(chosen[code], [before[code], before[code] + len(here)])
-            found.append((here[chosen[code][first:last] - before[code]], code))
-            before[code] += len(here)
-    drawn = np.concatenate([here for here, _ in found])
-    shown = np.concatenate([np.full(len(here), code, np.uint16) for here, code in found])
-    order = np.argsort(drawn)
-    return drawn[order], shown[order]
+    def count(self) -> NDArray[np.int64]:
+        """Returns how many pixels of each code there are (65536,).
+
+        Raises:
+            AllNodataError: There is none.
+        """
+        counts = np.zeros(MAX_CODE + 1, np.int64)
+        for _, codes in self._blocks():
+            counts += np.bincount(codes, minlength=MAX_CODE + 1)
+        if not counts.any():
+            raise AllNodataError(
+                f"{self._raster.path} has no class anywhere but where its model was trained.",
+                "Give a finished map of more than the labels.",
+            )
+        return counts
+
+    def draw(
+        self, counts: NDArray[np.int64], wanted: NDArray[np.int64], rng: np.random.Generator
+    ) -> Positions:
+        """Returns pixels drawn from each class (N,), in random order.
+
+        Which ones is settled beforehand, by their number within their class as blocks are read.
+        """
+        chosen = {
+            code: np.sort(rng.choice(counts[code], wanted[code], replace=False, shuffle=False))
+            for code in np.flatnonzero(wanted).tolist()
+        }
+        before: Counter[int] = Counter()
+        found: list[Positions] = []
+        for pixels, codes in self._blocks():
+            for code in np.unique(codes).tolist():
+                here, start = pixels[codes == code], before[code]
+                first, last = np.searchsorted(chosen[code], [start, start + len(here)])
+                found.append(here[chosen[code][first:last] - start])
+                before[code] += len(here)
+        return rng.permutation(np.sort(np.concatenate(found)))
 
 
 def _answers(legend: Legend) -> list[str]:
-    """Returns what people may say: names, or what stands for the class where two share a name."""
-    often = Counter(entry.name for entry in legend)
-    return [entry.name if often[entry.name] == 1 else entry.original for entry in legend]
+    """Returns what people may say: names, or what stands for a class where a name would not do."""
+    return [
+        entry.name if match(legend, [entry.name], {})[0] == entry.code else entry.original
+        for entry in legend
+    ]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from qgis.core import (
     QgsProcessing,
+    QgsProcessingException,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterVectorDestination,
@@ -63,15 +64,9 @@ class Sample(BackendAlgorithm):
         )
 
     def preflight(self, parameters, context):
-        """Checks the map, and that the sample goes into a file of its own."""
+        """Checks the map."""
         layer = self.parameterAsRasterLayer(parameters, "MAP", context)
-        problem = raster_problem([] if layer is None else [layer], "", context)
-        if problem:
-            return problem
-        path = self.parameterAsOutputLayer(parameters, "SAMPLE", context)
-        if Path(path).suffix.lower() != ".gpkg":
-            return tr("{} is no name of a GeoPackage: let it end in .gpkg.").format(path)
-        return ""
+        return raster_problem([] if layer is None else [layer], "", context)
 
     def inputs(self, parameters, context, feedback):
         """Returns map and options."""
@@ -81,6 +76,14 @@ class Sample(BackendAlgorithm):
         ]
 
     def outputs(self, parameters, context):
-        """Returns the points."""
+        """Returns the points.
+
+        Raises:
+            QgsProcessingException: They would go into another format, or a file that holds more.
+        """
         path = self.parameterAsOutputLayer(parameters, "SAMPLE", context)
+        if Path(path).suffix.lower() != ".gpkg":
+            raise QgsProcessingException(
+                tr("{} is no name of a GeoPackage: let it end in .gpkg.").format(path)
+            )
         return ["--out", str(Path(path).absolute()), "--overwrite"], {"SAMPLE": path}

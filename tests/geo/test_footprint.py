@@ -167,21 +167,33 @@ def test_the_size_of_a_pixel_on_the_ground():
 
 
 def test_the_areas_of_pixels_on_the_ellipsoid():
-    degrees = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
-    rows = np.arange(180)
-    whole = 360 * ground_areas(degrees, rows, 7).sum()
-    assert whole == pytest.approx(510_065_621_724_089, rel=1e-4)  # of WGS84, m²
-    assert ground_areas(UTM_60, rows[:3], 0) == pytest.approx(9e6, rel=0.005)
+    whole = 510_065_621_724_089  # m², of WGS84
+    degrees = GeoBox((720, 1440), Affine(0.25, 0, -180, 0, -0.25, 90), "EPSG:4326")
+    assert ground_areas(degrees, 0, 0, 720, 1440).sum() == pytest.approx(whole, rel=1e-3)
+    on_nodes = GeoBox((721, 1440), Affine(0.25, 0, 0, 0, -0.25, 90.125), "EPSG:4326")
+    assert ground_areas(on_nodes, 0, 0, 721, 1440).sum() == pytest.approx(whole, rel=1e-3)
+    assert ground_areas(UTM_60, 0, 0, 100, 100) == pytest.approx(9e6, rel=0.005)
     mercator = grid_of("EPSG:3857", 1e6, 6e6, 1.1e6, 6.1e6)
     x, y = mercator.pix2wld(np.array([3, 4, 4, 3]), np.array([0, 0, 1, 1]))
     longitudes, latitudes = Transformer.from_crs(3857, 4326, always_xy=True).transform(x, y)
     true, _ = Geod(ellps="WGS84").polygon_area_perimeter(longitudes, latitudes)
-    assert ground_areas(mercator, rows[:1], 3) == pytest.approx(abs(true), rel=1e-5)
-    assert ground_areas(GeoBox((5, 5), Affine.identity(), None), rows[:2], 0) is None
+    assert ground_areas(mercator, 0, 3, 1, 1) == pytest.approx(abs(true), rel=1e-5)
+    assert ground_areas(GeoBox((5, 5), Affine.identity(), None), 0, 0, 2, 2) is None
+
+
+def test_areas_of_a_window_are_those_of_its_pixels_one_by_one():
+    polar = grid_of("EPSG:3413", -3e6, -3e6, 3e6, 3e6, (240, 240))
+    turned = GeoBox((90, 170), Affine.rotation(30) @ Affine.scale(0.1, 0.1), "EPSG:4326")
+    for grid, window in ((polar, (0, 0, 240, 240)), (turned, (3, 5, 80, 150))):
+        areas = ground_areas(grid, *window)
+        top, left, height, width = window
+        for row, column in ((0, 0), (height - 1, 7), (height // 2, width // 2), (17, width - 1)):
+            (one,) = ground_areas(grid, top + row, left + column, 1, 1).ravel()
+            assert areas[row, column] == pytest.approx(one, rel=2e-3)
 
 
 def test_pixels_beside_the_earth_have_no_area():
-    areas = ground_areas(DISK, np.arange(100), 50)
-    assert areas[0] == 0
-    assert areas[50] == pytest.approx(111_400**2, rel=0.02)
-    assert ground_areas(DISK, np.arange(3), 0).tolist() == [0, 0, 0]
+    areas = ground_areas(DISK, 0, 0, 100, 100)
+    assert areas[0, 0] == areas[50, 0] == 0
+    assert areas[50, 50] == pytest.approx(111_400**2, rel=0.02)
+    assert (ground_areas(DISK, 0, 0, 3, 3) == 0).all()

@@ -19,7 +19,7 @@ from m3amba_geo.errors import (
     OutputExistsError,
     UsageError,
 )
-from m3amba_geo.events import Artifact, Note, ignore
+from m3amba_geo.events import Artifact, ignore
 from m3amba_geo.geo.maps import style_path
 from m3amba_geo.jobs import evaluate, sample
 from m3amba_geo.jobs.sample import allot
@@ -103,11 +103,11 @@ def test_the_same_seed_draws_the_same_points(place, tmp_path):
 
 
 def test_pixels_that_trained_the_model_are_not_drawn(trained, tmp_path):
-    events = []
-    sample.run(trained.map, tmp_path / "s.gpkg", events.append, points=2000)
     (area,) = load_bundle(trained.model).areas
-    assert not used_by(area)[pixels_of(tmp_path / "s.gpkg")].any()
-    assert any("training pixels" in e.message for e in events if isinstance(e, Note))
+    used = used_by(area)
+    found = sample.run(trained.map, tmp_path / "s.gpkg", ignore, points=10**6)
+    assert sum(found.points.values()) == (~used).sum()  # all others
+    assert not used[pixels_of(tmp_path / "s.gpkg")].any()
 
 
 def test_what_was_drawn_and_labelled_tells_of_the_whole_map(place, tmp_path):
@@ -117,7 +117,7 @@ def test_what_was_drawn_and_labelled_tells_of_the_whole_map(place, tmp_path):
     sample.run(path, out, ignore, points=600)
     frame = gpd.read_file(out)
     frame["class"] = np.array(NAMES)[place.truth[pixels_of(out)] - 1]
-    frame.to_file(out)
+    frame.to_file(out, layer="sample")
     labels = LabelConfig(out, field="class")
     config = EvaluateConfig(labels, probability_sample=True, allow_train_overlap=True)
     found = evaluate.run(path, config, ignore).estimates
@@ -134,12 +134,38 @@ def test_classes_that_share_a_name_are_told_apart(place, tmp_path):
     assert [f'value="{answer}"' in style for answer in ("1", "2", "water", "wood")] == [
         True, True, True, False,
     ]  # fmt: skip
+    assert 'value="other"' in style
+
+
+def test_names_that_stand_for_another_class_are_not_offered(place, tmp_path):
+    path = map_of(tmp_path, place.truth)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, CLASS_1="2", CLASS_2="two")
+    sample.run(path, tmp_path / "s.gpkg", ignore)
+    style = style_path(tmp_path / "s.gpkg").read_text()
+    assert 'value="1"' in style
+    assert 'value="2"' not in style
+
+
+def test_the_style_of_the_map_is_no_output(place, tmp_path):
+    path = map_of(tmp_path, place.truth)
+    with pytest.raises(UsageError, match="is an input"):
+        sample.run(path, tmp_path / "map.gpkg", ignore, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["gpkg_1.gpkg", "sqlite_1.gpkg", "a b.GPKG"])
+def test_any_name_of_a_geopackage_will_do(place, tmp_path, name):
+    path = map_of(tmp_path, place.truth)
+    sample.run(path, tmp_path / name, ignore)
+    assert len(gpd.read_file(tmp_path / name)) > 400
 
 
 def test_a_map_without_a_place_or_names(place, tmp_path):
     path = write_raster(tmp_path / "map.tif", place.truth[None], crs=None, nodata=0)
     found = sample.run(path, tmp_path / "s.gpkg", ignore)
     assert list(found.points) == ["1", "2", "3"]
+    style = style_path(tmp_path / "s.gpkg").read_text()
+    assert all(f'value="{answer}"' in style for answer in ("1", "2", "3", "other"))
     assert gpd.read_file(tmp_path / "s.gpkg").crs is None
 
 

@@ -8,10 +8,12 @@ import pytest
 import rasterio
 from affine import Affine
 from shapely.geometry import box
+from small import used_by
 
+from m3amba_geo.bundle import load_bundle
 from m3amba_geo.config import EvaluateConfig, LabelConfig
-from m3amba_geo.errors import SampleError
-from m3amba_geo.events import ignore
+from m3amba_geo.errors import ClassMismatchError, SampleError
+from m3amba_geo.events import Warned, ignore
 from m3amba_geo.jobs import evaluate
 from tests.conftest import CRS, HEIGHT, NAMES, TRANSFORM, WIDTH, write_raster
 
@@ -86,7 +88,10 @@ def test_classes_that_the_map_lacks_count_as_errors(place, wrong, tmp_path):
     pixels = drawn(shown, 50)
     classes = np.array([NAMES[code - 1] for code in place.truth.flat[pixels]])
     classes[:25] = "moor"
-    found = evaluate.run(path, sampled(points(tmp_path, pixels, classes)), ignore)
+    events = []
+    found = evaluate.run(path, sampled(points(tmp_path, pixels, classes)), events.append)
+    assert "labels-unknown-class" in {e.code for e in events if isinstance(e, Warned)}
+    assert any("'moor' (25)" in note for note in found.notes)
     assert [cover.name for cover in found.accuracy.legend] == [*NAMES, "moor"]
     assert found.accuracy.pixels == len(pixels)
     assert found.estimates.users[3] is None
@@ -97,9 +102,9 @@ def test_classes_that_the_map_lacks_count_as_errors(place, wrong, tmp_path):
 
 def test_drawn_areas_and_rasters_are_no_sample(place, wrong, tmp_path):
     path, _ = wrong
-    with pytest.raises(SampleError, match="are polygons, which are no random sample") as caught:
+    with pytest.raises(SampleError, match="are polygons: no random sample") as caught:
         evaluate.run(path, sampled(LabelConfig(place.labels, field="class")), ignore)
-    assert "Random points" in caught.value.hint
+    assert "m3amba-geo sample" in caught.value.hint
     truth = LabelConfig(write_raster(tmp_path / "truth.tif", place.truth[None], nodata=0))
     with pytest.raises(SampleError, match="are raster"):
         evaluate.run(path, sampled(truth), ignore)
@@ -109,22 +114,51 @@ def test_a_map_class_without_points_is_named(place, wrong, tmp_path):
     path, shown = wrong
     pixels = drawn(np.where(shown == 2, 0, shown), 30)
     labels = points(tmp_path, pixels, [NAMES[code - 1] for code in place.truth.flat[pixels]])
-    with pytest.raises(SampleError, match=r"meadow \(0, ") as caught:
+    with pytest.raises(SampleError, match=r"meadow \(0\)") as caught:
         evaluate.run(path, sampled(labels), ignore)
     assert "--probability-sample" in caught.value.hint
 
 
-def test_points_on_training_pixels_are_no_part_of_the_sample(trained, tmp_path):
+def test_a_sample_that_says_nothing_of_the_map_is_refused(place, wrong, tmp_path):
+    path, shown = wrong
+    pixels = drawn(shown, 50)
+    labels = points(tmp_path, pixels, ["Wald", "Wiese", "Wasser"] * 50)
+    with pytest.raises(ClassMismatchError, match=r"'Wald' \(50\).* forest, meadow, water"):
+        evaluate.run(path, sampled(labels), ignore)
+
+
+def test_points_without_an_answer_are_noted(place, wrong, tmp_path):
+    path, shown = wrong
+    pixels = drawn(shown, 50)
+    classes = [NAMES[code - 1] for code in place.truth.flat[pixels]]
+    classes[:7] = [None] * 7
+    found = evaluate.run(path, sampled(points(tmp_path, pixels, classes)), ignore)
+    assert any(note.startswith("7 features of ") for note in found.notes)
+
+
+def test_a_file_that_mixes_points_and_areas_is_no_sample(place, wrong, tmp_path):
+    path, shown = wrong
+    labels = points(tmp_path, drawn(shown, 50), ["forest"] * 150)
+    frame = gpd.read_file(labels.path)
+    frame.loc[0, "geometry"] = frame.geometry[0].buffer(200)
+    frame.to_file(labels.path)
+    with pytest.raises(SampleError, match="not all single points"):
+        evaluate.run(path, sampled(labels), ignore)
+
+
+def test_pixels_that_trained_the_model_are_no_part_of_the_estimates(trained, tmp_path):
     with rasterio.open(trained.map) as file:
         shown = file.read(1)
+    (area,) = load_bundle(trained.model).areas
+    used = used_by(area)
     pixels = drawn(shown, 60)
-    labels = points(
-        tmp_path, pixels, [NAMES[code - 1] for code in trained.place.truth.flat[pixels]]
-    )
-    config = EvaluateConfig(labels, probability_sample=True)
+    classes = [NAMES[code - 1] for code in trained.place.truth.flat[pixels]]
+    config = EvaluateConfig(points(tmp_path, pixels, classes), probability_sample=True)
     found = evaluate.run(trained.map, config, ignore)
-    assert found.training > 0
-    assert any(f"{found.training} pixels of the sample trained" in note for note in found.notes)
+    assert found.training == used.flat[pixels].sum() > 0
+    assert found.estimates.total == pytest.approx(((shown > 0) & ~used).sum() * 900, rel=0.002)
+    share = f"{(used & (shown > 0)).sum() / (shown > 0).sum():.2%}"
+    assert any(share in note and "no part of the estimates" in note for note in found.notes)
 
 
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
@@ -137,7 +171,8 @@ def test_areas_are_those_of_the_ground(tmp_path, crs, unit):
     pixels = drawn(shown, 30)
     classes = [NAMES[code - 1] for code in shown.flat[pixels]]
     labels = points(tmp_path, pixels, classes, transform, crs)
-    found = evaluate.run(path, sampled(labels), ignore).estimates
+    told = evaluate.run(path, sampled(labels), ignore)
+    found = told.estimates
     counts = np.bincount(shown.flat)[1:].astype(float)
     assert found.unit == unit
     if crs is None:
@@ -146,3 +181,4 @@ def test_areas_are_those_of_the_ground(tmp_path, crs, unit):
     whole = gpd.GeoSeries([box(0, -2, 48, 70)], crs=crs).segmentize(0.1)
     assert found.total == pytest.approx(whole.to_crs("EPSG:6933").area.sum(), rel=0.001)
     assert np.diff(found.mapped).min() > 0  # from north to south
+    assert any("times the ground of the smallest" in note for note in told.notes)

@@ -335,7 +335,7 @@ def test_a_sample_is_labelled_from_a_list_and_tells_of_the_whole_map(
     widget = layer.editorWidgetSetup(field)
     assert widget.type() == "ValueMap"
     answers = {key for entry in widget.config()["map"] for key in entry}
-    assert answers == {"forest", "water"}
+    assert answers == {"forest", "water", "other"}
     map_layer = QgsRasterLayer(out, "map")
     layer.startEditing()
     for feature in layer.getFeatures():  # the map is taken at its word
