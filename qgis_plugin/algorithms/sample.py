@@ -45,7 +45,7 @@ class Sample(BackendAlgorithm):
                 tr("How many, more or less, shared out by the area of the classes."),
             ),
             (
-                "LEAST", tr("Least points a class"), 50, 2,
+                "LEAST", tr("Points a class, at least"), 50, 2,
                 tr("Rare classes get so many, where they have so many pixels."),
             ),
             ("SEED", tr("Seed"), 0, 0, tr("Of the draw: the same seed, the same points.")),

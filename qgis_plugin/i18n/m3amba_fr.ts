@@ -550,7 +550,7 @@
     </message>
     <message>
       <location filename="../algorithms/sample.py" />
-      <source>Least points a class</source>
+      <source>Points a class, at least</source>
       <translation>Points par classe au minimum</translation>
     </message>
     <message>

@@ -100,7 +100,7 @@ def take_dialogs():
     """Takes toolbox, dialogs and options."""
     try:
         shoot(toolbox(), "toolbox")
-        for name in ("classify", "train", "setup"):
+        for name in ("classify", "train", "sample", "setup"):
             made = dialog(name)
             QApplication.processEvents()
             shoot(made, name)
