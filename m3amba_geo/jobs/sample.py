@@ -80,6 +80,8 @@ def run(
     for output in outputs:
         check_output(output, overwrite=overwrite)
     origin = read_sidecar(map_path)
+    if origin is None:
+        emit(Note(f"{map_path} has no sidecar: points may fall on pixels that trained its model."))
     with open_codes(map_path) as raster:
         check_apart(outputs, raster.files)
         population = _Drawn(raster, [] if origin is None else origin.training_areas())
@@ -122,14 +124,14 @@ def allot(counts: NDArray[np.int64], points: int, least: int) -> NDArray[np.int6
     In proportion, but no class fewer than `least`, and none more than it has pixels.
     """
     given = np.minimum(counts, least)
-    open_ = counts > given  # to those that may get more than the least
-    while open_.any():
-        left = points - given[~open_].sum()
-        wanted = np.rint(left * counts / counts[open_].sum()).astype(np.int64)
-        short = open_ & (wanted <= given)
+    growing = counts > given  # to those that may get more than the least
+    while growing.any():
+        left = points - given[~growing].sum()
+        wanted = np.rint(left * counts / counts[growing].sum()).astype(np.int64)
+        short = growing & (wanted <= given)
         if not short.any():
-            return np.where(open_, np.minimum(wanted, counts), given)
-        open_ &= ~short
+            return np.where(growing, np.minimum(wanted, counts), given)
+        growing &= ~short
     return given
 
 

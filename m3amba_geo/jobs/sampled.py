@@ -95,22 +95,22 @@ class Population:
 
     def add(self, codes: NDArray[np.uint16], top: int, left: int) -> None:
         """Counts the pixels of a window, 0 where the map has none."""
-        codes = self.without_training(codes, top, left)
+        fresh = self.without_training(codes, top, left)
         areas = ground_areas(self._grid, top, left, *codes.shape)
-        self.pixels += _counts(codes)
-        self.areas += _counts(codes) if areas is None else _counts(codes, areas)
+        self.trained += int((codes != fresh).sum())
+        self.pixels += _counts(fresh)
+        self.areas += _counts(fresh) if areas is None else _counts(fresh, areas)
         self.pixels[0] = self.areas[0] = 0
 
     def without_training(
         self, codes: NDArray[np.uint16], top: int, left: int
     ) -> NDArray[np.uint16]:
-        """Returns the codes of a window, 0 where pixels trained a model; counts those."""
+        """Returns the codes of a window, 0 where pixels trained a model."""
         if not self._training:
             return codes
         rows, columns = np.nonzero(codes)
         pixels: Positions = (rows + top) * self._grid.shape[1] + columns + left
         seen = reached(self._training, self._grid, pixels)
-        self.trained += int(seen.sum())
         kept = codes.copy()
         kept[rows[seen], columns[seen]] = 0
         return kept
