@@ -33,6 +33,7 @@ from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.sidecar import sidecar_path
 
 VRT, TILES, RECORD = "mosaic.vrt", "tiles", "mosaic.json"
+_EMPTY = {"pixels": "none"}  # beside what a scene was looked at with, where it has no tile
 _RECORDS = TypeAdapter(dict[str, dict[str, str]])
 _AGAIN = "Add --overwrite to make such tiles again, or name another folder."
 
@@ -113,9 +114,10 @@ def run(
                 overwrite=options.overwrite,
             )
         ]
-        _write_record(config.out / RECORD, (record or {}) | identities)
+        record = (record or {}) | {scene.name: identities[scene.name] for scene in todo}
+        _write_record(config.out / RECORD, record)
         if done := len(scenes) - len(todo):
-            emit(Note(f"{done} of {len(scenes)} scenes are mapped already."))
+            emit(Note(f"{done} of {len(scenes)} scenes are done already."))
         make, made = maker(options, handles), 0
         for n, scene in enumerate(todo, done + 1):
             emit(Note(f"Scene {scene.name}, {n} of {len(scenes)}."))
@@ -126,6 +128,8 @@ def run(
             except AllNodataError:
                 text = f"The scene {scene.name} has no valid pixel, and is left out."
                 emit(Warned("scene-empty", text))
+                record[scene.name] = identities[scene.name] | _EMPTY
+                _write_record(config.out / RECORD, record)
             emit(Progress("scenes", n, len(scenes), "scenes"))
         shown = [place for place in places if (config.out / place.name).exists()]
         if not shown:
@@ -190,12 +194,14 @@ def _opened(scene: IndexedScene, known: Manifest) -> Iterator[Stack]:
 def _is_missing(tile: Path, old: Identity | None, new: Identity, *, overwrite: bool) -> bool:
     """Whether a tile is to be made; one that may be replaced is removed, its record comes later.
 
+    A scene that was looked at and has no valid pixel needs none.
+
     Raises:
         JournalError: It was made from something else.
         OutputExistsError: It is there, and nobody knows what it was made from.
     """
     if not tile.exists() or work_folder(tile).exists():
-        return True
+        return bool(unlike(old or {}, {**new, **_EMPTY}))
     changed = unlike(old or {}, new)
     if not changed:
         return False

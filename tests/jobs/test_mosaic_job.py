@@ -337,6 +337,12 @@ def test_a_scene_without_a_valid_pixel_is_left_out(model, scenes):
     assert list(tiles(results)) == ["east.tif"]
     with rasterio.open(results.vrt) as whole:
         assert whole.shape == SHAPE
+    events.clear()
+    assert run(model, geopackage(scenes), events.append).made == 0
+    assert not [e for e in events if isinstance(e, Warned)]  # it was not looked at again
+    some = np.zeros_like(nothing)
+    write_raster(scenes / "west_optical.tif", some, transform=Affine(30, 0, x, 0, -30, y))
+    assert run(model, geopackage(scenes)).made == 1
 
 
 def test_a_tile_is_never_one_of_the_scenes(scenes, model):
