@@ -34,6 +34,7 @@ Z = 1.959963984540054  # of the normal distribution: 95 % lie within
 _LEAST = 2  # sample pixels that a variance takes
 _FEW = 20  # below, that is hardly known
 _NEGLIGIBLE = 0.01  # of the map, may be left out for want of sample pixels
+_ROUNDING = 1e-12
 _LARGE = 1e11  # m² from which on areas are shown in km²
 
 
@@ -117,49 +118,55 @@ def estimate(sample: Accuracy, pixels: NDArray[np.int64], mapped: Floats, unit: 
     Raises:
         SampleError: Classes of the map have too few sample pixels.
     """
-    n = sample.mapped
     strata, notes = _strata(sample, pixels, mapped)
     total = float(mapped[strata].sum())
     weights = np.where(strata, mapped, 0) / total
-    n = np.where(strata, n, 1)  # whatever, where the weight is 0
-    unseen = np.where(strata, 1 - n / np.maximum(pixels, n), 0)
-    p = sample.matrix.T / n[:, None]  # (h, j)
-    q = np.where((p == 0) | (p == 1), (sample.matrix.T + 0.5) / (n[:, None] + 1), p)
-    shares, right = weights @ p, weights * np.diagonal(p)
-    found = _over(right, shares)
-    scale = (weights**2 * unseen / np.maximum(n - 1, 1))[:, None]
-
-    def variances(p: Floats) -> tuple[Floats, ...]:
-        """Returns those of overall accuracy, user's and producer's accuracies, and shares."""
-        v = scale * p * (1 - p)
-        own, all_ = np.diagonal(v), v.sum(axis=0)
-        missed = (1 - found) ** 2 * own + found**2 * (all_ - own)
-        return own.sum(keepdims=True), _over(own, weights**2), _over(missed, shares**2), all_
-
+    counts = sample.matrix.T  # (h, j)
+    n = np.where(strata, sample.mapped, 1)[:, None]  # whatever, where the weight is 0
+    unseen = 1 - n / np.maximum(pixels[:, None], n)
+    scale = weights[:, None] ** 2 * unseen / np.maximum(n - 1, 1)
+    p = counts / n
     # Where all sample pixels of a map class agree, they tell of no variance, however few they are.
     # Intervals must not believe that: they take half a pixel more for the one and the other.
-    exact, careful = variances(p), variances(q)
-    each = weights**2 * unseen / n
-    alone = (
-        np.full(1, 1 / each.sum() if each.any() else math.inf),
-        _over(n.astype(float), unseen, math.inf),
-        _over(shares**2, _over(weights, n.astype(float)) ** 2 * unseen @ sample.matrix.T, math.inf),
-        np.full(len(n), 1 / each.sum() if each.any() else math.inf),
-    )
-    values = (right.sum(keepdims=True), np.diagonal(p), found, shares)
-    told = [_estimates(*rows) for rows in zip(values, exact, careful, alone, strict=True)]
-    overall, users, producers, areas = told
+    careful = np.where(((p == 0) | (p == 1)) & (unseen > 0), (counts + 0.5) / (n + 1), p)
+    values, variances = _told(p, weights, scale)
+    beside, wider = _told(careful, weights, scale)
+    edge = np.minimum(values, 1 - values) < _ROUNDING
+    spread = np.where(edge, beside * (1 - beside), values * (1 - values))
+    alike = _over(spread, wider, math.inf)
+    rows = zip(values.tolist(), np.sqrt(variances).tolist(), alike.tolist(), strict=True)
+    overall, *others = (Estimate(*row) for row in rows)
+    size = len(sample.legend)
+    users, producers, shares = (others[i * size : (i + 1) * size] for i in range(3))
     return Estimates(
         sample.legend,
         mapped,
         total,
         unit,
-        overall[0],
-        tuple(e if there else None for e, there in zip(users, strata, strict=True)),
-        tuple(e if there else None for e, there in zip(producers, shares > 0, strict=True)),
-        tuple(areas),
+        overall,
+        tuple(each if there else None for each, there in zip(users, strata, strict=True)),
+        tuple(e if s.value > 0 else None for e, s in zip(producers, shares, strict=True)),
+        tuple(shares),
         tuple(notes),
     )
+
+
+def _told(p: Floats, weights: Floats, scale: Floats) -> tuple[Floats, Floats]:
+    """Returns overall, user's and producer's accuracies and shares, and variances (1 + 3 Q,).
+
+    Args:
+        p: `(Q, Q)` shares of reference classes (columns) in map classes (rows).
+        weights: `(Q,)` of map classes.
+        scale: `(Q, 1)` what p (1 - p) is multiplied by for its weighted variance.
+    """
+    right, shares = np.diagonal(p), weights @ p
+    found = _over(weights * right, shares)
+    v = scale * p * (1 - p)
+    own, all_ = np.diagonal(v), v.sum(axis=0)
+    missed = (1 - found) ** 2 * own + found**2 * (all_ - own)
+    values = np.concatenate([[weights @ right], right, found, shares])
+    variances = [[own.sum()], _over(own, weights**2), _over(missed, shares**2), all_]
+    return np.clip(values, 0, 1), np.concatenate(variances)
 
 
 def _strata(
@@ -202,14 +209,3 @@ def _strata(
 
 def _over(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, otherwise), where=whole > 0)
-
-
-def _estimates(values: Floats, exact: Floats, careful: Floats, alone: Floats) -> list[Estimate]:
-    """Puts values together with their variances, exact and careful ones.
-
-    `alone` says how many pixels would tell as well where the value is 0 or 1 and has no variance.
-    """
-    spread = values * (1 - values)
-    alike = np.where(spread > 0, _over(spread, careful, math.inf), alone)
-    rows = zip(values.tolist(), np.sqrt(exact).tolist(), alike.tolist(), strict=True)
-    return [Estimate(*row) for row in rows]

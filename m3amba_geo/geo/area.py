@@ -111,7 +111,11 @@ def _covered(
         start = np.array([columns.min(), rows.min()] * 2)[:, None]
         width, height = int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
         limits = np.array([width, height] * 2)[:, None]
-        left, top, right, bottom = np.clip(boxes - start, 0, limits)
+        near = boxes - start
+        near = near[:, ((near[:2] < limits[:2]) & (near[2:] > 0)).all(axis=0)]
+        if not near.size:
+            continue
+        left, top, right, bottom = np.clip(near, 0, limits)
         edges = np.zeros((height + 1, width + 1), np.int32)  # +1 and -1 at the boxes' corners
         for y, x, sign in (
             (top, left, 1),

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -124,7 +125,17 @@ def ground_areas(
     if move is None:
         return None
     rows, columns = (np.unique(np.linspace(0, n - 1, _NODES).round()) for n in (height, width))
-    right, down = np.meshgrid(left + columns, top + rows)
+    areas = _measured(grid, move, top + rows, left + columns)
+    if areas.any() and not areas.all():  # the edge of the earth is no straight line
+        return _measured(grid, move, top + np.arange(height), left + np.arange(width))
+    return _between(rows, height).T @ areas @ _between(columns, width)
+
+
+def _measured(
+    grid: GeoBox, move: Transformer, rows: NDArray[Any], columns: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Returns the areas of the pixels of rows (h,) and columns (w,), `(h, w)`."""
+    right, down = np.meshgrid(columns, rows)
     x, y = grid.pix2wld(
         right[..., None] + np.array([0.0, 1, 1, 0]), down[..., None] + np.array([0.0, 0, 1, 1])
     )
@@ -134,7 +145,7 @@ def ground_areas(
     across = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
     areas = np.zeros(there.shape)
     areas[there] = np.linalg.norm(across, axis=-1) / 2
-    return _between(rows, height).T @ areas @ _between(columns, width)
+    return areas
 
 
 @lru_cache(maxsize=8)

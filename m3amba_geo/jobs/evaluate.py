@@ -28,6 +28,7 @@ from m3amba_geo.geo.raster import Mask, same_place
 from m3amba_geo.jobs.origin import classes_of, origin_of
 from m3amba_geo.jobs.sampled import (
     Population,
+    check_codes,
     check_sample,
     classes_met,
     noting,
@@ -64,16 +65,17 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
         origin = origin_of(map_path, config)
         marks = _marks(map_path, origin)
         check_apart(outputs, [*raster.files, *filter(None, [marks])])
-        legend, areas = classes_of(raster, origin, config), _areas(origin, config)
+        own, areas = classes_of(raster, origin, config), _areas(origin, config)
         sampled, notes = config.probability_sample, list[str]()
-        known = with_others(legend, config.labels, raster.names) if sampled else legend
+        known = with_others(own, config.labels, raster.names) if sampled else own
         hear = noting(emit, notes) if sampled else emit
         labels = read_labels(config.labels, raster.grid, known, hear, grouped=False)
         if sampled:
             check_sample(labels)
-            legend = classes_met(labels, legend, hear)
+        legend = classes_met(labels, own, hear) if sampled else own
         population = Population(raster.grid, areas) if sampled else None
         survey = _survey(raster, labels.pixels, population)
+        check_codes([cover for cover in legend if cover not in own], survey.codes)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
         parts = {} if marks is None else _parts(marks, labels, emit)
     evaluation = _evaluate(labels, survey.mapped, parts, legend, areas, origin)

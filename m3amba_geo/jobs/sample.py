@@ -28,8 +28,8 @@ from m3amba_geo.jobs.results import Results
 from m3amba_geo.jobs.sampled import Population
 from m3amba_geo.jobs.sidecar import read_sidecar, sidecar_path
 
-OTHER = "other"
-"""What people say of a place that is of none of the map's classes."""
+OTHERS = ("other", "none of these")
+"""What people say of a place that is of none of the map's classes: the first that is no class."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,13 @@ def run(
         legend, grid = own_classes(raster, origin), raster.grid
     names = {entry.code: entry.name for entry in legend}
     unnamed = [str(code) for code in np.flatnonzero(counts).tolist() if code not in names]
+    answers = [*_answers(legend), *unnamed]
+    answers.append(next(other for other in OTHERS if other not in answers))
+    if wanted.max() <= least < counts.max():
+        emit(Note(f"All classes get {least} points, however large: ask for more with --points."))
     with locked(out), together() as scratch_of:
         drop_scratches(*outputs)
-        write_points(out, grid, pixels, [*_answers(legend), *unnamed, OTHER], scratch_of)
+        write_points(out, grid, pixels, answers, scratch_of)
     emit(Artifact(str(out), "sample"))
     emit(Note(f"Fill in the field {FIELD!r}, then: evaluate --probability-sample."))
     drawn = {

@@ -14,7 +14,7 @@ from m3amba_geo.events import Event, Listener, Warned
 from m3amba_geo.geo.area import TrainingArea, leaves_trace, reached
 from m3amba_geo.geo.footprint import ground_areas
 from m3amba_geo.geo.labels import Labels
-from m3amba_geo.geo.legend import MAX_CODE, Legend
+from m3amba_geo.geo.legend import MAX_CODE, LandCover, Legend
 from m3amba_geo.geo.marks import Positions
 
 _NOTED = ("labels-no-class", "labels-overlap", "labels-unknown-class")
@@ -75,6 +75,20 @@ def classes_met(labels: Labels, own: Legend, emit: Listener) -> Legend:
     text = f"Classes that the map lacks count as errors: {listed}. Check their spelling."
     emit(Warned("labels-unknown-class", text))
     return (*own, *others)
+
+
+def check_codes(others: Sequence[LandCover], codes: NDArray[np.int64]) -> None:
+    """Makes sure that the codes of classes that a map lacks stand for nothing in it.
+
+    Raises:
+        ClassMismatchError: One does: the map uses a code that nobody has named.
+    """
+    taken = [str(cover.code) for cover in others if cover.code in codes]
+    if taken:
+        raise ClassMismatchError(
+            f"The map holds the code {', '.join(taken)}, and nothing says which class that is.",
+            "Name the model that made it with --model, or declare the code as nodata.",
+        )
 
 
 class Population:

@@ -197,3 +197,12 @@ def test_pixels_beside_the_earth_have_no_area():
     assert areas[0, 0] == areas[50, 0] == 0
     assert areas[50, 50] == pytest.approx(111_400**2, rel=0.02)
     assert (ground_areas(DISK, 0, 0, 3, 3) == 0).all()
+
+
+def test_at_the_edge_of_the_earth_every_pixel_is_measured():
+    mollweide = grid_of("ESRI:54009", -18_040_096, -9_020_048, 18_040_096, 9_020_048, (360, 720))
+    strip = ground_areas(mollweide, 0, 0, 60, 720)
+    inside = strip[strip > 0]
+    off = np.abs(inside / 50_111.4**2 - 1)
+    assert np.median(off) < 5e-3  # PROJ takes the earth for a sphere here
+    assert (off > 0.01).mean() < 0.01  # pixels of 50 km are no flat figures where all is sheared

@@ -19,7 +19,7 @@ from m3amba_geo.errors import (
     OutputExistsError,
     UsageError,
 )
-from m3amba_geo.events import Artifact, ignore
+from m3amba_geo.events import Artifact, Note, ignore
 from m3amba_geo.geo.maps import style_path
 from m3amba_geo.jobs import evaluate, sample
 from m3amba_geo.jobs.sample import allot
@@ -145,6 +145,20 @@ def test_names_that_stand_for_another_class_are_not_offered(place, tmp_path):
     style = style_path(tmp_path / "s.gpkg").read_text()
     assert 'value="1"' in style
     assert 'value="2"' not in style
+
+
+def test_other_is_no_answer_for_a_class_of_that_name(place, tmp_path):
+    path = map_of(tmp_path, place.truth)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, CLASS_1="other")
+    sample.run(path, tmp_path / "s.gpkg", ignore)
+    assert 'value="none of these"' in style_path(tmp_path / "s.gpkg").read_text()
+
+
+def test_large_classes_that_get_no_more_than_rare_ones_are_told(place, tmp_path):
+    path, events = map_of(tmp_path, place.truth), []
+    sample.run(path, tmp_path / "s.gpkg", events.append, points=90, least=50)
+    assert any("All classes get 50 points" in e.message for e in events if isinstance(e, Note))
 
 
 def test_the_style_of_the_map_is_no_output(place, tmp_path):

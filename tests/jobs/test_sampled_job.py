@@ -127,6 +127,15 @@ def test_a_sample_that_says_nothing_of_the_map_is_refused(place, wrong, tmp_path
         evaluate.run(path, sampled(labels), ignore)
 
 
+def test_a_code_that_nobody_named_is_not_taken_for_a_class_of_the_sample(place, tmp_path):
+    codes = np.where(place.truth == 3, 65535, place.truth.astype(np.uint16))
+    path = write_raster(tmp_path / "map.tif", codes[None])
+    pixels = drawn(codes, 20)
+    labels = points(tmp_path, pixels, ["1"] * 20 + ["2"] * 20 + ["other"] * 20)
+    with pytest.raises(ClassMismatchError, match="holds the code 65535, and nothing says"):
+        evaluate.run(path, sampled(labels), ignore)
+
+
 def test_points_without_an_answer_are_noted(place, wrong, tmp_path):
     path, shown = wrong
     pixels = drawn(shown, 50)
