@@ -3,9 +3,9 @@
 Accuracy on test pixels along the training of our network and of the net of convolutions, by the
 recipe's first seed: steps, pixels seen and seconds until 95 % of the final accuracy. Looking on
 takes no part in the training, and its time is not counted; neither is what comes before the first
-step: features, and the regression that has a say in our map from then on. The released arrangement computes what
-ours does, so it takes the same steps; the seconds of one are measured, on one patch, by its scan,
-token by token.
+step: features, and the regression that has a say in our map from then on. The released
+arrangement computes what ours does, so it takes the same steps; the seconds of one are measured, on
+one patch, by its scan, token by token.
 """
 
 import tempfile
