@@ -14,6 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from m3amba_geo.errors import ClassMismatchError, CRSMissingError, RasterUnreadableError
+from m3amba_geo.events import Listener, Progress, ignore
 from m3amba_geo.geo.legend import MAX_CODE
 from m3amba_geo.geo.raster import (
     DAMAGE,
@@ -125,20 +126,30 @@ class CodeRaster:
             return raw, np.ones(raw.shape, np.bool_)
         return self._file.read(1, window=window), read_masks(self._file, [1], window)[0]
 
-    def blocks(self) -> Iterator[tuple[int, int, int, int]]:
+    def blocks(
+        self, emit: Listener = ignore, phase: str = "reading"
+    ) -> Iterator[tuple[int, int, int, int]]:
         """Yields `(top, left, height, width)` of windows that cover the grid, from the top.
 
         They are made of whole tiles of the file, so that none is read twice, unless a single tile
         is larger.
+
+        Args:
+            emit: Told how far it is, once the caller is done with a window.
+            phase: What the caller does with them.
         """
         rows, columns = self.shape
         tall, wide = self._warped.block if self._warped else self._file.block_shapes[0]
         width = min(columns, max(1, _BLOCK // tall // wide) * wide)
         height = max(1, _BLOCK // width // tall) * tall
         height = min(height, max(1, _BLOCK // width))
+        done = 0
         for top in range(0, rows, height):
             for left in range(0, columns, width):
-                yield top, left, min(height, rows - top), min(width, columns - left)
+                tall, wide = min(height, rows - top), min(width, columns - left)
+                yield top, left, tall, wide
+                done += tall * wide
+                emit(Progress(phase, done, rows * columns, "pixels"))
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def run(map_path: Path, config: EvaluateConfig, emit: Listener) -> Evaluation:
             check_sample(labels)
         legend = classes_met(labels, own, hear) if sampled else own
         population = Population(raster.grid, areas) if sampled else None
-        survey = _survey(raster, labels.pixels, population)
+        survey = _survey(raster, labels.pixels, emit, population)
         check_codes([cover for cover in legend if cover not in own], survey.codes)
         legend = _with_codes_of_map(legend, survey.codes, raster.names)
         parts = {} if marks is None else _parts(marks, labels, emit)
@@ -105,7 +105,9 @@ class _Survey:
     picture: NDArray[np.uint16]
 
 
-def _survey(raster: CodeRaster, pixels: Positions, population: Population | None = None) -> _Survey:
+def _survey(
+    raster: CodeRaster, pixels: Positions, emit: Listener, population: Population | None = None
+) -> _Survey:
     """Reads a map once, a block at a time; the population is counted on the way."""
     occurs = np.zeros(MAX_CODE + 1, np.bool_)
     mapped = np.zeros(pixels.size, np.uint16)
@@ -114,7 +116,7 @@ def _survey(raster: CodeRaster, pixels: Positions, population: Population | None
         for part, side in zip(lattice(raster.shape), raster.shape, strict=True)
     )
     picture = np.zeros((rows.size, columns.size), np.uint16)
-    for top, left, height, width in raster.blocks():
+    for top, left, height, width in raster.blocks(emit):
         codes = raster.read_classes(top, left, height, width)
         occurs[codes] = True
         if population is not None:
@@ -163,7 +165,7 @@ def _parts(path: Path, labels: Labels, emit: Listener) -> dict[str, Mask]:
         if not same_place(raster.grid, labels.grid):
             emit(_unknown(f"{path} belongs to a map of another place"))
             return {}
-        used = _survey(raster, labels.pixels).mapped
+        used = _survey(raster, labels.pixels, emit).mapped
         return {name: used == code for code, name in sorted(raster.names.items())}
 
 

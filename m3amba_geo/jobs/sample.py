@@ -84,7 +84,7 @@ def run(
         emit(Note(f"{map_path} has no sidecar: points may fall on pixels that trained its model."))
     with open_codes(map_path) as raster:
         check_apart(outputs, raster.files)
-        population = _Drawn(raster, [] if origin is None else origin.training_areas())
+        population = _Drawn(raster, [] if origin is None else origin.training_areas(), emit)
         counts = population.count()
         wanted = allot(counts, points, least)
         pixels = population.draw(counts, wanted, np.random.default_rng(seed))
@@ -142,14 +142,16 @@ def allot(counts: NDArray[np.int64], points: int, least: int) -> NDArray[np.int6
 class _Drawn:
     """A map that is drawn from: its mapped pixels that trained no model."""
 
-    def __init__(self, raster: CodeRaster, training: Sequence[TrainingArea]) -> None:
-        self._raster = raster
+    def __init__(
+        self, raster: CodeRaster, training: Sequence[TrainingArea], emit: Listener
+    ) -> None:
+        self._raster, self._emit = raster, emit
         self._population = Population(raster.grid, training)
 
-    def _blocks(self) -> Iterator[tuple[Positions, NDArray[np.uint16]]]:
+    def _blocks(self, phase: str) -> Iterator[tuple[Positions, NDArray[np.uint16]]]:
         """Yields the pixels of each block, and their codes."""
         width = self._raster.shape[1]
-        for top, left, *size in self._raster.blocks():
+        for top, left, *size in self._raster.blocks(self._emit, phase):
             codes = self._raster.read_classes(top, left, *size)
             codes = self._population.without_training(codes, top, left)
             rows, columns = np.nonzero(codes)
@@ -162,7 +164,7 @@ class _Drawn:
             AllNodataError: There is none.
         """
         counts = np.zeros(MAX_CODE + 1, np.int64)
-        for _, codes in self._blocks():
+        for _, codes in self._blocks("counting"):
             counts += np.bincount(codes, minlength=MAX_CODE + 1)
         if not counts.any():
             raise AllNodataError(
@@ -184,7 +186,7 @@ class _Drawn:
         }
         before: Counter[int] = Counter()
         found: list[Positions] = []
-        for pixels, codes in self._blocks():
+        for pixels, codes in self._blocks("drawing"):
             for code in np.unique(codes).tolist():
                 here, start = pixels[codes == code], before[code]
                 first, last = np.searchsorted(chosen[code], [start, start + len(here)])

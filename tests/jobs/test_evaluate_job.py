@@ -25,7 +25,7 @@ from m3amba_geo.errors import (
     UsageError,
     VectorUnreadableError,
 )
-from m3amba_geo.events import Artifact, Metric, Started, Warned, ignore
+from m3amba_geo.events import Artifact, Metric, Progress, Started, Warned, ignore
 from m3amba_geo.jobs import classify, evaluate
 from m3amba_geo.jobs.sidecar import sidecar_path
 from tests.conftest import CRS, HEIGHT, NAMES, TRANSFORM, WIDTH, write_raster
@@ -87,6 +87,8 @@ def test_the_real_map_scores_well(trained, labels):
     found = evaluate.run(trained.map, EvaluateConfig(labels), events.append)
     assert found.accuracy.overall > 0.9
     assert isinstance(events[0], Started)
+    read = [event for event in events if isinstance(event, Progress) and event.phase == "reading"]
+    assert read[-1].done == read[-1].total == HEIGHT * WIDTH
     metrics = {event.metric: event.value for event in events if isinstance(event, Metric)}
     assert metrics["overall_accuracy"] == found.accuracy.overall
 

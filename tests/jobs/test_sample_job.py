@@ -20,7 +20,7 @@ from m3amba_geo.errors import (
     OutputExistsError,
     UsageError,
 )
-from m3amba_geo.events import Artifact, Note, ignore
+from m3amba_geo.events import Artifact, Note, Progress, ignore
 from m3amba_geo.geo.maps import style_path
 from m3amba_geo.jobs import evaluate, sample
 from m3amba_geo.jobs.sample import allot
@@ -76,6 +76,19 @@ def test_points_lie_on_centres_and_say_nothing_of_the_map(place, tmp_path):
     shown = place.truth[rows, columns]
     assert 0.4 < (shown[1:] != shown[:-1]).mean() < 0.9  # no class after the other
     assert [e.path for e in events if isinstance(e, Artifact)] == [str(tmp_path / "s.gpkg")]
+
+
+def test_both_passes_over_a_map_tell_how_far_they_are(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("m3amba_geo.geo.codes._BLOCK", place.truth.size // 5)
+    path = map_of(tmp_path, place.truth)
+    events = []
+    sample.run(path, tmp_path / "s.gpkg", events.append)
+    for phase in ("counting", "drawing"):
+        told = [e for e in events if isinstance(e, Progress) and e.phase == phase]
+        done = [e.done for e in told]
+        assert len(done) > 4
+        assert done == sorted(set(done))
+        assert done[-1] == told[-1].total == place.truth.size
 
 
 def test_every_pixel_of_a_class_is_as_likely_as_others(place, tmp_path):
