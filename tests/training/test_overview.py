@@ -1,10 +1,10 @@
-"""README's table of accuracies is that of the results."""
+"""The tables of accuracies and leads are those of the results."""
 
 import json
 
 import pytest
 
-from training.overview import README, inserted, overview
+from training.overview import COMPARED, README, accuracies, inserted, leads
 
 
 def runs(few=None, **accuracies):
@@ -24,15 +24,16 @@ def lines(tmp_path):
     def of(name, rows, gpu=None):
         content = {"rows": rows, "sittings": [{"machine": {"gpu": gpu}}]}
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-        table = overview(tmp_path).splitlines()[2:]
+        table = accuracies(tmp_path).splitlines()[2:]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
     return of
 
 
-def test_readme_shows_the_results_as_they_are():
-    text = README.read_text(encoding="utf-8")
-    assert inserted(text, overview()) == text
+@pytest.mark.parametrize(("page", "table"), [(README, accuracies), (COMPARED, leads)])
+def test_pages_show_the_results_as_they_are(page, table):
+    text = page.read_text(encoding="utf-8")
+    assert inserted(text, table()) == text
 
 
 def test_the_best_is_bold_and_what_is_missing_a_dash(lines):
