@@ -1,13 +1,12 @@
-"""The tables of accuracies in README and of leads in docs/compared.md.
+"""Tables of README, "How accurate it is", and docs/compared.md: accuracies, leads, second sensors.
 
-`python -m training.overview` writes both anew, with a line for each recipe, or for each number of
+`python -m training.overview` writes them anew, with a line for each recipe, or for each number of
 labels a class. All of a line are means over the runs of our network, the same pixels; of a method
 that lacks some of these the accuracies say how many there are.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ import numpy as np
 
 from training.page import RESULTS
 from training.paired import spread
-from training.results import Row, key, median_seconds
+from training.recipe import read_recipe
+from training.results import Results, Row, key, median_seconds
 
 ROOT = Path(__file__).parents[1]
 README, COMPARED = ROOT / "README.md", ROOT / "docs" / "compared.md"
-BEGIN, END = "<!-- from here: python -m training.overview -->\n", "<!-- to here -->\n"
+BEGIN, END = "<!-- {}: python -m training.overview -->\n", "<!-- to here -->\n"
 
 OURS = "m3amba"
 SAME = ("forest-fractions", "svm-fractions", "lda-fractions", "logistic-fractions")
@@ -31,6 +31,7 @@ OTHERS = tuple(
     for method in ("forest", "svm", "lda")
     for features in ("", "-local", "-profiles")
 )
+FUSED = (OURS, "forest", "forest-fractions", "logistic-fractions")
 ACCURACIES = (
     "scene",
     "labels",
@@ -48,6 +49,7 @@ LEADS = (
     "CNN",
     "ConvNeXt",
 )
+SENSORS = ("scene", "labels", "M3amba", *FUSED[1:])
 LINES = {
     "indian_pines": ("Indian Pines, VNIR and SWIR", "fixed, inside the test fields"),
     "indian_pines_one": ("the same, all bands as one modality", "fixed"),
@@ -65,16 +67,17 @@ LINES = {
 @click.command()
 def main() -> None:
     """Writes the tables into their pages."""
-    for page, table in ((README, accuracies()), (COMPARED, leads())):
+    for page, table in TABLES:
         text = page.read_text(encoding="utf-8")
         page.write_text(inserted(text, table), encoding="utf-8")
 
 
-def inserted(text: str, table: str) -> str:
-    """Returns the text with the table between the two marks."""
-    before, _, rest = text.partition(BEGIN)
+def inserted(text: str, table: Callable[[], str]) -> str:
+    """Returns the text with a table between the marks that name it."""
+    begin = BEGIN.format(table.__name__)
+    before, _, rest = text.partition(begin)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return f"{before}{begin}\n{table()}\n{END}{after}"
 
 
 def accuracies(results: Path = RESULTS) -> str:
@@ -88,51 +91,66 @@ def leads(results: Path = RESULTS) -> str:
     return _table(LEADS, (cells for cells in lines if set(cells[2:]) != {"-"}))
 
 
+def sensors(results: Path = RESULTS) -> str:
+    """Returns what two modalities are ahead of the better one by, as Markdown."""
+    lines = (_sensors(line) for line in _lines(results))
+    return _table(SENSORS, (cells for cells in lines if set(cells[2:]) != {"-"}))
+
+
+TABLES = ((README, accuracies), (COMPARED, leads), (COMPARED, sensors))
+"""Pages, and the tables that they hold."""
+
+
 @dataclass(frozen=True)
 class _Line:
     """A recipe, or one number of labels a class of it.
 
     Attributes:
-        result: The recipe's file.
+        results: Of the recipe.
         scene: What is mapped.
         labels: What it is learnt from.
         few: Labels a class; None for all.
-        runs: Of each method on the cases that our network has run, and of our network.
+        runs: Of each method on the cases that our network has run.
     """
 
-    result: Mapping[str, Any]
+    results: Results
     scene: str
     labels: str
     few: int | None
     runs: Mapping[str, Sequence[Row]]
 
-    def best(self, methods: Sequence[str]) -> str:
+    def mean(self, method: str) -> float:
+        """Returns the mean overall accuracy; -1 without a run."""
+        rows = self.runs.get(method)
+        return float(np.mean([row["overall_accuracy"] for row in rows])) if rows else -1.0
+
+    def best(self, methods: Iterable[str]) -> str:
         """Returns the method of the best mean, whether or not it has a run."""
-        return max(methods, key=lambda method: _mean(self.runs[method]))
+        return max(methods, key=self.mean)
 
 
-def _lines(results: Path) -> Iterator[_Line]:
+def _lines(folder: Path) -> Iterator[_Line]:
     for name, (scene, labels) in LINES.items():
-        path = results / f"{name}.json"
+        path = folder / f"{name}.json"
         if not path.exists():
             continue
-        result = json.loads(path.read_text(encoding="utf-8"))
-        ours = [row for row in result["rows"] if row["method"] == OURS]
+        results = Results(path, read_recipe(name), {})
+        ours = [row for row in results.rows if row["method"] == OURS]
         for few in sorted({row["few"] for row in ours}, key=lambda few: few or 0):
             cases = {key(row) for row in ours if row["few"] == few}
-            runs = {
-                method: _runs(result["rows"], method, cases)
-                for method in (OURS, *SAME, *OTHERS, *NETS)
-            }
-            yield _Line(result, scene, labels.format(few), few, runs)
+            runs: dict[str, list[Row]] = {}
+            for row in results.rows:
+                if key(row) in cases:
+                    runs.setdefault(row["method"], []).append(row)
+            yield _Line(results, scene, labels.format(few), few, runs)
 
 
 def _accuracies(line: _Line) -> list[str]:
     """Returns what `ACCURACIES` says."""
     own, other = line.runs[OURS], line.best(OTHERS)
-    shown = [_mean(line.runs[method]) for method in (OURS, *SAME, other)]
-    nets = [line.runs[net] for net in NETS if line.runs[net]]
-    best = max(*shown, *(_mean(rows) for rows in nets if len(rows) == len(own)))
+    shown = [line.mean(method) for method in (OURS, *SAME, other)]
+    nets = [(line.mean(net), len(line.runs[net])) for net in NETS if net in line.runs]
+    best = max(*shown, *(mean for mean, runs in nets if runs == len(own)))
     first, *middle, last = (_cell(mean, best) for mean in shown)
     sd = spread([row["overall_accuracy"] for row in own])
     return [
@@ -140,46 +158,41 @@ def _accuracies(line: _Line) -> list[str]:
         line.labels,
         f"{first}{'' if sd is None else f' ± {_percent(sd)}'} ({len(own)})",
         " / ".join(middle),
-        f"{last} {other}" if line.runs[other] else last,
-        " / ".join(f"{_cell(_mean(rows), best)} ({len(rows)})" for rows in nets) or "-",
-        _time(own, line.result["sittings"]),
+        f"{last} {other}" if other in line.runs else last,
+        " / ".join(f"{_cell(mean, best)} ({runs})" for mean, runs in nets) or "-",
+        _time(own, line.results.sittings),
     ]
 
 
 def _leads(line: _Line) -> list[str]:
     """Returns what `LEADS` says."""
-    methods = [line.best(OTHERS), line.best(SAME), *NETS]
-    found = {
-        entry["minus"]: entry
-        for entry in line.result["differences"]
-        if entry["method"] == OURS and entry["few"] == line.few
-    }
-    return [line.scene, line.labels, *(_lead(found.get(method)) for method in methods)]
+    named = (_lead(line, OURS, best, best) for best in map(line.best, (OTHERS, SAME)))
+    return [line.scene, line.labels, *named, *(_lead(line, OURS, net) for net in NETS)]
 
 
-def _lead(entry: Mapping[str, Any] | None) -> str:
-    """Returns a lead in points, its interval or that it is of one run, and over which method."""
-    if entry is None:
+def _sensors(line: _Line) -> list[str]:
+    """Returns what `SENSORS` says."""
+    cells = []
+    for method in FUSED:
+        alone = line.best([m for m in line.runs if m.startswith(f"{method}@")] or [""])
+        cells.append(_lead(line, method, alone, f"over {alone.partition('@')[2]}"))
+    return [line.scene, line.labels, *cells]
+
+
+def _lead(line: _Line, method: str, other: str, name: str = "") -> str:
+    """Returns a lead in points, its interval or that it is of one run, and a name for it."""
+    lead = line.results.lead(method, other, line.few)
+    if lead is None:
         return "-"
-    low, high = entry["low"], entry["high"]
+    low, high = lead["low"], lead["high"]
     within = "one run" if low is None else f"{_percent(low)} to {_percent(high)}"
-    name = "" if entry["minus"] in NETS else f" {entry['minus']}"
-    return f"{100 * entry['mean']:+.1f} ({within}){name}"
+    return f"{100 * lead['mean']:+.1f} ({within}) {name}".strip()
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     rows = [f"| {' | '.join(cells)} |" for cells in (head, *lines)]
     rows.insert(1, "|---" * len(head) + "|")
     return "\n".join(rows) + "\n"
-
-
-def _runs(rows: Sequence[Row], method: str, cases: set[Any]) -> list[Row]:
-    return [row for row in rows if row["method"] == method and key(row) in cases]
-
-
-def _mean(rows: Sequence[Row]) -> float:
-    """Returns the mean overall accuracy; -1 of no rows."""
-    return float(np.mean([row["overall_accuracy"] for row in rows])) if rows else -1.0
 
 
 def _percent(share: float) -> str:

@@ -94,29 +94,28 @@ class Results:
         return table
 
     def differences(self) -> list[Row]:
-        """Returns what the first method with results is better by than each other.
-
-        Pairs are cases that both have finished, on the same pixels.
-        """
+        """Returns what the first method with results is better by than each other."""
         first, *others = self._methods() or [""]
-        found = []
-        for few in self._curve():
-            ours = {key(row): row for row in self._of(first, few)}
-            for method in others:
-                pairs = [(ours[key(r)], r) for r in self._of(method, few) if key(r) in ours]
-                if pairs:
-                    between = {"method": first, "minus": method, "few": few}
-                    found.append(between | self._difference(pairs))
-        return found
+        pairs = ((other, few) for few in self._curve() for other in others)
+        return [lead for other, few in pairs if (lead := self.lead(first, other, few))]
 
-    def _difference(self, pairs: Sequence[tuple[Row, Row]]) -> Row:
-        if any(one["pixels"] != other["pixels"] for one, other in pairs):
+    def lead(self, method: str, other: str, few: int | None) -> Row | None:
+        """Returns what a method is better by than another, on the cases that both have finished.
+
+        None where there are none. The cases have the same pixels.
+        """
+        ours = {key(row): row for row in self._of(method, few)}
+        pairs = [(ours[key(row)], row) for row in self._of(other, few) if key(row) in ours]
+        if not pairs:
+            return None
+        if any(one["pixels"] != two["pixels"] for one, two in pairs):
             raise AssertionError("Two methods of one case were scored on different pixels.")
         overlap = 0.0
         if self.recipe.protocol.part != "given":
-            overlap = float(np.mean([r["test_pixels"] / r["train_pixels"] for r, _ in pairs]))
-        ours, others = ([row[MEASURES[0]] for row in rows] for rows in zip(*pairs, strict=True))
-        return difference(ours, others, overlap).to_json()
+            overlap = float(np.mean([row["test_pixels"] / row["train_pixels"] for row, _ in pairs]))
+        accuracies = ([row[MEASURES[0]] for row in rows] for rows in zip(*pairs, strict=True))
+        found = difference(*accuracies, overlap)
+        return {"method": method, "minus": other, "few": few} | found.to_json()
 
     def _methods(self) -> list[str]:
         """Methods with rows: those of the recipe first, in its order."""

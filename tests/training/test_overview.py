@@ -4,15 +4,17 @@ import json
 
 import pytest
 
-from training.overview import COMPARED, README, accuracies, inserted, leads
+from training.overview import TABLES, accuracies, inserted, leads, sensors
 
 
 def runs(few=None, **accuracies):
-    """Rows of methods, from the overall accuracy of each seed."""
+    """Rows of methods, from the overall accuracy of each seed; `__` in a name stands for `@`."""
     common = {"few": few, "fold": 0, "seconds": 90, "sitting": 0}
+    common |= {"train_pixels": 100, "test_pixels": 100, "pixels": "a digest"}
     return [
-        {"method": method.replace("_", "-"), "seed": seed, "overall_accuracy": accuracy} | common
+        {"method": name, "seed": seed, "overall_accuracy": accuracy} | common
         for method, each in accuracies.items()
+        for name in [method.replace("__", "@").replace("_", "-")]
         for seed, accuracy in enumerate(each)
     ]
 
@@ -21,19 +23,20 @@ def runs(few=None, **accuracies):
 def lines(tmp_path):
     """Writes a result, and returns the cells of each line of the table."""
 
-    def of(name, rows, gpu=None):
+    def of(name, rows, gpu=None, table=accuracies):
         content = {"rows": rows, "sittings": [{"machine": {"gpu": gpu}}]}
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-        table = accuracies(tmp_path).splitlines()[2:]
-        return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+        rows = table(tmp_path).splitlines()[2:]
+        return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
     return of
 
 
-@pytest.mark.parametrize(("page", "table"), [(README, accuracies), (COMPARED, leads)])
+@pytest.mark.parametrize(("page", "table"), TABLES)
 def test_pages_show_the_results_as_they_are(page, table):
     text = page.read_text(encoding="utf-8")
-    assert inserted(text, table()) == text
+    assert table() in text
+    assert inserted(text, table) == text
 
 
 def test_the_best_is_bold_and_what_is_missing_a_dash(lines):
@@ -79,3 +82,28 @@ def test_an_interrupted_run_has_no_time(lines):
     rows[1]["seconds"] = None
     ((*_, time),) = lines("nc_landsat", rows)
     assert time == "-"
+
+
+def test_leads_are_over_the_best_of_each_kind(lines):
+    rows = runs(
+        m3amba=[0.8, 0.9], lda=[0.7, 0.7], forest_local=[0.6, 0.9], svm_fractions=[0.85], cnn=[1, 1]
+    )
+    ((_, _, *cells),) = lines("nc_transfer", rows, table=leads)
+    usual, same = "+10.0 (-117.1 to 137.1) forest-local", "-5.0 (one run) svm-fractions"
+    assert cells == [usual, same, "-15.0 (-78.5 to 48.5)", "-"]
+
+
+def test_intervals_allow_for_training_sets_that_overlap(lines):
+    rows = runs(m3amba=[0.8, 0.9], forest=[0.7, 0.7])
+    lines("nc_transfer", rows)
+    (_, _, parted, *_), (_, _, given, *_) = lines("nc_landsat", rows, table=leads)
+    assert (given, parted) == ("+15.0 (-48.5 to 78.5) forest", "+15.0 (-95.0 to 125.0) forest")
+
+
+def test_two_sensors_are_compared_with_the_better_one(lines):
+    rows = runs(
+        m3amba=[0.8, 0.8], m3amba__vnir=[0.7, 0.7], m3amba__swir=[0.6, 0.7], forest=[0.5, 0.5]
+    )
+    ((_, _, *cells),) = lines("nc_landsat", rows, table=sensors)
+    assert cells == ["+10.0 (10.0 to 10.0) over vnir", "-", "-", "-"]
+    assert not lines("nc_landsat", runs(m3amba=[0.8], forest=[0.5]), table=sensors)
