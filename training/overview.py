@@ -150,7 +150,8 @@ def _accuracies(line: _Line) -> list[str]:
     own, other = line.runs[OURS], line.best(OTHERS)
     shown = [line.mean(method) for method in (OURS, *SAME, other)]
     nets = [(line.mean(net), len(line.runs[net])) for net in NETS if net in line.runs]
-    best = max(*shown, *(mean for mean, runs in nets if runs == len(own)))
+    rivals = [*shown[1:], *(mean for mean, runs in nets if runs == len(own))]
+    best = max(shown[0], *rivals) if max(rivals) >= 0 else None
     first, *middle, last = (_cell(mean, best) for mean in shown)
     sd = spread([row["overall_accuracy"] for row in own])
     return [
@@ -199,10 +200,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _cell(mean: float, best: float) -> str:
+def _cell(mean: float, best: float | None) -> str:
     if mean < 0:
         return "-"
-    return f"**{_percent(mean)}**" if _percent(mean) == _percent(best) else _percent(mean)
+    bold = best is not None and _percent(mean) == _percent(best)
+    return f"**{_percent(mean)}**" if bold else _percent(mean)
 
 
 def _time(own: Sequence[Row], sittings: Sequence[Mapping[str, Any]]) -> str:

@@ -65,6 +65,11 @@ def test_a_net_that_lacks_runs_is_not_the_best(lines):
     assert (ours, nets) == ("50.0 ± 0.0 (2)", "90.0 (1) / **60.0** (2)")
 
 
+def test_nothing_is_the_best_of_one(lines):
+    ((_, _, ours, *_),) = lines("indian_pines_one", runs(m3amba=[0.5], cnn=[]))
+    assert ours == "50.0 (1)"
+
+
 def test_a_learning_curve_has_a_line_for_each_number_of_labels(lines):
     found = lines("nc_points_few", runs(10, m3amba=[0.6]) + runs(5, m3amba=[0.5]))
     assert [cells[1] for cells in found] == ["points, 5 a class", "points, 10 a class"]
